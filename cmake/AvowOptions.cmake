@@ -1,0 +1,11 @@
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+option(AVOW_TESTS "Build the tests" ON)
+option(AVOW_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+set(AVOW_SANITIZE "" CACHE STRING "Sanitizers: address, thread, or empty")
+option(AVOW_COVERAGE "Instrument for coverage" OFF)

@@ -1,0 +1,8 @@
+# Every warning is an error, with both compilers (docs/STYLE.md, section 10).
+add_library(avow_warnings INTERFACE)
+target_compile_options(avow_warnings INTERFACE
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wwrite-strings
+    -Wvla -Wundef -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wnull-dereference -Werror)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(avow_warnings INTERFACE -Wjump-misses-init)
+endif()
