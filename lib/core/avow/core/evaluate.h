@@ -5,7 +5,7 @@
 #define AVOW_CORE_EVALUATE_H
 
 #include "avow/base/arena.h"
-#include "avow/core/ak.h"
+#include "avow/crypto/ak.h"
 #include "avow/core/runtime_policy.h"
 #include "avow/model/body.h"
 #include "avow/model/enrollment.h"

@@ -1,0 +1,22 @@
+/* commands.h - one function per command. Layer: tools/avow.
+ * argc/argv are the words after the command. Results on stdout, diagnostics on stderr. */
+#ifndef AVOW_TOOLS_COMMANDS_H
+#define AVOW_TOOLS_COMMANDS_H
+
+#include "context.h"
+
+enum avow_exit avow_cmd_init(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_topics_apply(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_topics_check(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_policy_push(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_policy_list(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_policy_get(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_agent_add(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_agent_rm(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_agent_list(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_agent_status(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_agent_watch(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_verdict_tail(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_revocation_tail(struct avow_cli *cli, int argc, char **argv);
+
+#endif

@@ -1,0 +1,32 @@
+/* enroll.h - from an identity to a signed enrolment (PROTOCOL R11). Layer: tools/avow. */
+#ifndef AVOW_TOOLS_ENROLL_H
+#define AVOW_TOOLS_ENROLL_H
+
+#include "context.h"
+
+#include "avow/model/enrollment.h"
+#include "avow/model/identity.h"
+
+/* The checks that take the registrar out of the trusted base: AK attributes and name, EK certificate chain against
+ * this CLI's own store, the certificate's key equals the EK. `trust_registrar`: without a store, believe the
+ * registrar's result. `summary` receives one line about the EK certificate for the operator.
+ * Errors: AVOW_UNTRUSTED, AVOW_REFUSED, AVOW_PARSE with the reason. */
+enum avow_rc avow_identity_check(const struct avow_cli *cli, const struct avow_identity *id,
+                                 bool trust_registrar, struct avow_buf *summary,
+                                 struct avow_err *err) AVOW_MUST_CHECK;
+
+/* Names and expected qualified signers of an identity's keys; arrays are the caller's. */
+struct avow_identity_names {
+    uint8_t ek_name[66];
+    size_t ek_name_len;
+    uint8_t signers[2][66]; /* child of the EK; primary in the endorsement hierarchy */
+    size_t signer_len[2];
+};
+enum avow_rc avow_identity_names(const struct avow_identity *id, struct avow_identity_names *out,
+                                 struct avow_err *err) AVOW_MUST_CHECK;
+
+/* Signs and publishes an enrolment, and keeps it in the ledger. */
+enum avow_rc avow_enrollment_publish(struct avow_cli *cli, const struct avow_enrollment *e,
+                                     struct avow_err *err) AVOW_MUST_CHECK;
+
+#endif
