@@ -35,13 +35,19 @@ function(avow_unit_test name)
     set_tests_properties(${name} PROPERTIES LABELS ${A_LABEL} TIMEOUT 120)
 endfunction()
 
-# avow_fuzz_target(NAME SOURCES... USES lib...): libFuzzer program with AVOW_FUZZ.
+# avow_fuzz_target(NAME SOURCES... USES lib...): LLVMFuzzerTestOneInput. With AVOW_FUZZ a libFuzzer program in fuzz/;
+# otherwise a test that replays tests/fuzz/corpus/NAME/ through it (tests/support/fuzz_replay.c).
 function(avow_fuzz_target name)
     cmake_parse_arguments(A "" "" "SOURCES;USES" ${ARGN})
     if(AVOW_FUZZ)
         add_executable(${name} ${A_SOURCES})
-        target_link_libraries(${name} PRIVATE ${A_USES} avow_common)
         target_link_options(${name} PRIVATE -fsanitize=fuzzer)
         set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+    else()
+        add_executable(${name} ${A_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/fuzz_replay.c)
+        set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+        add_test(NAME ${name} COMMAND ${name} ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
+        set_tests_properties(${name} PROPERTIES LABELS fuzz-replay TIMEOUT 120)
     endif()
+    target_link_libraries(${name} PRIVATE ${A_USES} avow_common)
 endfunction()
