@@ -1,0 +1,139 @@
+/* cursor.c - the cursor over untrusted input and its counterpart for fixed places (bytes.h). */
+#include "avow/base/bytes.h"
+
+#include "avow/base/banned.h"
+
+/* Zeros for reads past the end; also stands for empty input, so that no arithmetic touches NULL. */
+static const uint8_t zeros[8];
+
+struct avow_rd avow_rd_make(struct avow_bytes in)
+{
+    const uint8_t *p = in.ptr ? in.ptr : zeros;
+    return (struct avow_rd){p, p + in.len, false};
+}
+
+size_t avow_rd_left(const struct avow_rd *r)
+{
+    return r->bad ? 0 : (size_t)(r->end - r->p);
+}
+
+struct avow_bytes avow_rd_take(struct avow_rd *r, size_t n)
+{
+    if (r->bad || n > (size_t)(r->end - r->p)) {
+        r->bad = true;
+        return (struct avow_bytes){NULL, 0};
+    }
+    struct avow_bytes b = {r->p, n};
+    r->p += n;
+    return b;
+}
+
+/* n <= 8 bytes, or zeros once the cursor is bad. */
+static const uint8_t *rd_fixed(struct avow_rd *r, size_t n)
+{
+    struct avow_bytes b = avow_rd_take(r, n);
+    return r->bad ? zeros : b.ptr;
+}
+
+static uint64_t get_be(const uint8_t *p, size_t n)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < n; i++)
+        v = v << 8 | p[i];
+    return v;
+}
+
+static uint64_t get_le(const uint8_t *p, size_t n)
+{
+    uint64_t v = 0;
+    for (size_t i = n; i > 0; i--)
+        v = v << 8 | p[i - 1];
+    return v;
+}
+
+uint8_t avow_rd_u8(struct avow_rd *r)
+{
+    return *rd_fixed(r, 1);
+}
+
+uint16_t avow_rd_u16be(struct avow_rd *r)
+{
+    return (uint16_t)get_be(rd_fixed(r, 2), 2);
+}
+
+uint32_t avow_rd_u32be(struct avow_rd *r)
+{
+    return (uint32_t)get_be(rd_fixed(r, 4), 4);
+}
+
+uint64_t avow_rd_u64be(struct avow_rd *r)
+{
+    return get_be(rd_fixed(r, 8), 8);
+}
+
+uint16_t avow_rd_u16le(struct avow_rd *r)
+{
+    return (uint16_t)get_le(rd_fixed(r, 2), 2);
+}
+
+uint32_t avow_rd_u32le(struct avow_rd *r)
+{
+    return (uint32_t)get_le(rd_fixed(r, 4), 4);
+}
+
+uint64_t avow_rd_u64le(struct avow_rd *r)
+{
+    return get_le(rd_fixed(r, 8), 8);
+}
+
+struct avow_bytes avow_rd_tpm2b(struct avow_rd *r, size_t max)
+{
+    size_t n = avow_rd_u16be(r);
+    if (n > max) {
+        r->bad = true;
+        return (struct avow_bytes){NULL, 0};
+    }
+    return avow_rd_take(r, n);
+}
+
+bool avow_rd_done(const struct avow_rd *r)
+{
+    return !r->bad && r->p == r->end;
+}
+
+static void put_be(uint8_t *p, uint64_t v, size_t n)
+{
+    for (size_t i = n; i > 0; i--, v >>= 8)
+        p[i - 1] = (uint8_t)v;
+}
+
+static void put_le(uint8_t *p, uint64_t v, size_t n)
+{
+    for (size_t i = 0; i < n; i++, v >>= 8)
+        p[i] = (uint8_t)v;
+}
+
+void avow_put_u16be(uint8_t *p, uint16_t v)
+{
+    put_be(p, v, 2);
+}
+
+void avow_put_u32be(uint8_t *p, uint32_t v)
+{
+    put_be(p, v, 4);
+}
+
+void avow_put_u64be(uint8_t *p, uint64_t v)
+{
+    put_be(p, v, 8);
+}
+
+void avow_put_u32le(uint8_t *p, uint32_t v)
+{
+    put_le(p, v, 4);
+}
+
+void avow_put_u64le(uint8_t *p, uint64_t v)
+{
+    put_le(p, v, 8);
+}
