@@ -29,10 +29,17 @@ void avow_key_id(struct avow_bytes spki, uint8_t out[8]);
 /* ECDSA P-256/SHA-256 over `data`, raw r||s, low S. */
 enum avow_rc avow_privkey_sign(const struct avow_privkey *k, struct avow_bytes data, uint8_t out[64], struct avow_err *err) AVOW_MUST_CHECK;
 
-/* SPKI DER. Errors: AVOW_PARSE for malformed, unsupported or invalid (not on curve, RSA < 2048) keys. */
+/* Over the concatenation of `n` pieces, without copying them. */
+enum avow_rc avow_privkey_sign_pieces(const struct avow_privkey *k, const struct avow_bytes *pieces, size_t n, uint8_t out[64],
+                                      struct avow_err *err) AVOW_MUST_CHECK;
+
+/* SPKI DER in canonical form only (named curve, uncompressed point): key ids are hashes of it. Errors: AVOW_PARSE for malformed, unsupported or invalid (not on curve, RSA < 2048) keys. */
 enum avow_rc avow_pubkey_from_spki(struct avow_bytes spki, struct avow_pubkey **out, struct avow_err *err) AVOW_MUST_CHECK;
 /* PEM text with one "PUBLIC KEY" block. */
 enum avow_rc avow_pubkey_from_pem(struct avow_bytes pem, struct avow_pubkey **out, struct avow_err *err) AVOW_MUST_CHECK;
+/* PEM text with 1 to `max` "PUBLIC KEY" blocks and no others; text between them is ignored. *n receives the count; the
+ * caller frees each of `out`, whose elements are NULL on failure. Errors: AVOW_PARSE, AVOW_LIMIT. */
+enum avow_rc avow_pubkey_list_from_pem(struct avow_bytes pem, size_t max, struct avow_pubkey **out, size_t *n, struct avow_err *err) AVOW_MUST_CHECK;
 /* Big-endian modulus; exponent 0 means 65537. */
 enum avow_rc avow_pubkey_from_rsa(struct avow_bytes modulus, uint32_t exponent, struct avow_pubkey **out, struct avow_err *err) AVOW_MUST_CHECK;
 /* Affine coordinates, big-endian, at most the field size each. */
@@ -49,6 +56,7 @@ enum avow_rc avow_pubkey_pem(const struct avow_pubkey *k, struct avow_buf *out, 
 
 /* Raw r||s over SHA-256(data), P-256 only. High S is refused (PROTOCOL R14). False for any failure. */
 bool avow_pubkey_verify_p256(const struct avow_pubkey *k, struct avow_bytes data, const uint8_t sig[64]);
+bool avow_pubkey_verify_p256_pieces(const struct avow_pubkey *k, const struct avow_bytes *pieces, size_t n, const uint8_t sig[64]);
 
 enum avow_sig_scheme { AVOW_SIG_RSASSA = 0x0014, AVOW_SIG_RSAPSS = 0x0016, AVOW_SIG_ECDSA = 0x0018 }; /* TPM_ALG_ID */
 struct avow_sig { /* as a TPM makes it; borrowed */
