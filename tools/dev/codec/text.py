@@ -20,6 +20,10 @@ def call(head, args, tail, indent=0):
     one = f"{pad}{head}({', '.join(args)}){tail}"
     if len(one) <= WIDTH:
         return [one]
+    left, equals, right = head.strip().rpartition(" = ")
+    whole = f"{pad}    {right}({', '.join(args)}){tail}"
+    if equals and not left.startswith("enum") and len(whole) + 4 <= WIDTH:
+        return [pad + head[: len(head) - len(right)].rstrip(), "    " + whole]
     lines, current = [], f"{pad}{head}("
     align = " " * len(current)
     for i, a in enumerate(args):
