@@ -1,5 +1,6 @@
-/* tpm_public.h - parse TPM2B_PUBLIC. Layer: formats. Uses: base only. No I/O, no clock, no crypto; thread-safe.
- * Spec: TPM 2.0 Part 2 r1.38, 12.2.4 (TPMT_PUBLIC), 12.2.5 (TPM2B_PUBLIC). Input: attacker-controlled. */
+/* tpm_public.h - parse TPM2B_PUBLIC. Layer: formats. Uses: base only. No I/O, no clock, no crypto;
+ * thread-safe. Spec: TPM 2.0 Part 2 r1.38, 12.2.4 (TPMT_PUBLIC), 12.2.5 (TPM2B_PUBLIC). Input:
+ * attacker-controlled. */
 #ifndef AVOW_FORMATS_TPM_PUBLIC_H
 #define AVOW_FORMATS_TPM_PUBLIC_H
 
@@ -32,8 +33,8 @@ enum {
 #define AVOW_TPMA_SIGN 0x00040000u
 
 struct avow_tpm_public { /* borrows from the input */
-    uint16_t type;     /* AVOW_TPM_ALG_RSA or _ECC */
-    uint16_t name_alg; /* TPM_ALG_ID, any value */
+    uint16_t type;       /* AVOW_TPM_ALG_RSA or _ECC */
+    uint16_t name_alg;   /* TPM_ALG_ID, any value */
     uint32_t attributes;
     struct avow_bytes auth_policy;
     uint16_t sym_alg, sym_bits, sym_mode; /* AVOW_TPM_ALG_NULL, 0, 0 when absent */
@@ -47,8 +48,9 @@ struct avow_tpm_public { /* borrows from the input */
     struct avow_bytes tpmt; /* the TPMT_PUBLIC that the name is computed over */
 };
 
-/* Parses one whole TPM2B_PUBLIC, of type RSA or ECC; nothing may follow. Proves nothing: see crypto/ak.h.
- * Errors: AVOW_LIMIT, AVOW_PARSE. On failure *out is untouched. */
-enum avow_rc avow_tpm_public_parse(struct avow_bytes in, struct avow_tpm_public *out, struct avow_err *err) AVOW_MUST_CHECK;
+/* Parses one whole TPM2B_PUBLIC, of type RSA or ECC; nothing may follow. Proves nothing: see
+ * crypto/ak.h. Errors: AVOW_LIMIT, AVOW_PARSE. On failure *out is untouched. */
+enum avow_rc avow_tpm_public_parse(struct avow_bytes in, struct avow_tpm_public *out,
+                                   struct avow_err *err) AVOW_MUST_CHECK;
 
 #endif
