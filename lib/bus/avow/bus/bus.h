@@ -9,6 +9,7 @@
 #include "avow/base/err.h"
 
 #define AVOW_BUS_VALUE_MAX 1000000u /* PROTOCOL B6 */
+#define AVOW_BUS_KEY_MAX 1024u        /* ids have 128, payload and policy keys a little more */
 #define AVOW_BUS_TAIL(n) (-2000 - (int64_t)(n))  /* n records before the end */
 #define AVOW_BUS_BEGINNING (-2)
 #define AVOW_BUS_END (-1)

@@ -1,0 +1,315 @@
+#include "kafka.h"
+
+#include "avow/base/clock.h"
+#include "avow/base/log.h"
+#include "avow/base/num.h"
+
+#include <assert.h>
+
+#include "avow/base/banned.h"
+
+_Static_assert(AVOW_BUS_BEGINNING == RD_KAFKA_OFFSET_BEGINNING, "bus.h");
+_Static_assert(AVOW_BUS_END == RD_KAFKA_OFFSET_END, "bus.h");
+_Static_assert(AVOW_BUS_TAIL(0) == RD_KAFKA_OFFSET_TAIL_BASE, "bus.h");
+
+#define PARTS_MAX 4096u
+/* How long librdkafka may take to forget the position of a partition that it stops reading;
+ * measured: below 2 ms. */
+#define FORGET_MS 500u
+#define RESOLVE_MS 2000u
+
+rd_kafka_topic_partition_list_t *avow_kafka_list(const struct avow_bus_tp *tps, size_t n)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, tps[i].topic, tps[i].partition)->offset =
+            tps[i].offset;
+    return list;
+}
+
+/* --- Parts
+ * ----------------------------------------------------------------------------------------- */
+
+struct avow_kafka_part *avow_kafka_part_find(struct avow_kafka_consumer *c, const char *topic,
+                                             int32_t partition)
+{
+    for (size_t i = 0; i < c->n_parts; i++) {
+        if (c->parts[i].partition == partition && avow_cstr_eq(c->parts[i].topic, topic))
+            return &c->parts[i];
+    }
+    return NULL;
+}
+
+void avow_kafka_parts_clear(struct avow_kafka_consumer *c)
+{
+    for (size_t i = 0; i < c->n_parts; i++)
+        free(c->parts[i].topic);
+    c->n_parts = 0;
+    c->stalled = 0;
+}
+
+static void part_start(struct avow_kafka_consumer *c, struct avow_kafka_part *part, int64_t start)
+{
+    if (part->stalled)
+        c->stalled--;
+    part->stalled = false;
+    part->retry_at_ms = 0;
+    part->start = start;
+}
+
+static enum avow_rc part_set(struct avow_kafka_consumer *c, const struct avow_bus_tp *tp,
+                             struct avow_err *err)
+{
+    struct avow_kafka_part *part = avow_kafka_part_find(c, tp->topic, tp->partition);
+    if (part) {
+        part_start(c, part, tp->offset);
+        return AVOW_OK;
+    }
+    if (c->n_parts == c->cap_parts) {
+        size_t cap = c->cap_parts ? 2 * c->cap_parts : 16;
+        struct avow_kafka_part *grown =
+            c->n_parts < PARTS_MAX ? realloc(c->parts, cap * sizeof(*grown)) : NULL;
+        if (!grown)
+            return avow_err_set(err, AVOW_NOMEM, 0, "%zu partitions", c->n_parts + 1);
+        c->parts = grown;
+        c->cap_parts = cap;
+    }
+    char *topic = avow_bus_strdup(tp->topic);
+    if (!topic)
+        return avow_err_set(err, AVOW_NOMEM, 0, "partition");
+    c->parts[c->n_parts++] =
+        (struct avow_kafka_part){.topic = topic, .partition = tp->partition, .start = tp->offset};
+    return AVOW_OK;
+}
+
+/* --- What librdkafka knows
+ * ---------------------------------------------------------------------------- */
+
+/* Offset after the last record or control record that poll has passed, or RD_KAFKA_OFFSET_INVALID.
+ */
+static int64_t raw_position(struct avow_kafka_consumer *c, const char *topic, int32_t partition)
+{
+    struct avow_bus_tp tp = {topic, partition, RD_KAFKA_OFFSET_INVALID};
+    rd_kafka_topic_partition_list_t *list = avow_kafka_list(&tp, 1);
+    rd_kafka_resp_err_t code = rd_kafka_position(c->rk, list);
+    int64_t offset = code || list->elems[0].err ? RD_KAFKA_OFFSET_INVALID : list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return offset < 0 ? RD_KAFKA_OFFSET_INVALID : offset;
+}
+
+/* An old position must not pass for one of the new assignment. Nothing sets a position but our own
+ * polling, so it stays forgotten. */
+static void wait_forgotten(struct avow_kafka_consumer *c, const struct avow_kafka_part *part)
+{
+    uint64_t deadline = avow_clock_mono_ms() + FORGET_MS;
+    while (raw_position(c, part->topic, part->partition) != RD_KAFKA_OFFSET_INVALID &&
+           avow_clock_mono_ms() < deadline)
+        avow_clock_sleep_ms(1);
+}
+
+enum avow_rc avow_kafka_parts_apply(struct avow_kafka_consumer *c, struct avow_err *err)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)c->n_parts + 1);
+    for (size_t i = 0; i < c->n_parts; i++)
+        rd_kafka_topic_partition_list_add(list, c->parts[i].topic, c->parts[i].partition)->offset =
+            c->parts[i].start;
+    rd_kafka_resp_err_t code = rd_kafka_assign(c->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code) {
+        enum avow_rc rc = avow_kafka_check_fatal(c->rk, err);
+        return rc ? rc : avow_err_set(err, AVOW_BUS, code, "assigning: %s", rd_kafka_err2str(code));
+    }
+    for (size_t i = 0; i < c->n_parts; i++)
+        wait_forgotten(c, &c->parts[i]);
+    return AVOW_OK;
+}
+
+/* librdkafka starts every partition of an assignment anew, so those that go on start where they
+ * are. */
+static void keep_positions(struct avow_kafka_consumer *c)
+{
+    for (size_t i = 0; i < c->n_parts; i++) {
+        int64_t at = raw_position(c, c->parts[i].topic, c->parts[i].partition);
+        if (at != RD_KAFKA_OFFSET_INVALID && !c->parts[i].stalled)
+            c->parts[i].start = at;
+    }
+}
+
+/* --- The program's calls
+ * ------------------------------------------------------------------------------- */
+
+static bool is_owned(const struct avow_kafka_consumer *c, const struct avow_bus_tp *tp)
+{
+    if (!avow_cstr_eq(tp->topic, c->subscribed))
+        return false;
+    for (size_t i = 0; i < c->n_owned; i++) {
+        if (c->owned[i] == tp->partition)
+            return true;
+    }
+    return false;
+}
+
+enum avow_rc avow_kafka_assign(struct avow_bus_consumer *base, const struct avow_bus_tp *tps,
+                               size_t n, struct avow_err *err)
+{
+    struct avow_kafka_consumer *c = (struct avow_kafka_consumer *)base;
+    for (size_t i = 0; i < n && c->subscribed; i++) {
+        if (!is_owned(c, &tps[i]))
+            return avow_err_set(err, AVOW_STATE, 0, "%s[%d] is not assigned to this member",
+                                tps[i].topic, tps[i].partition);
+    }
+    if (c->subscribed)
+        keep_positions(c);
+    else
+        avow_kafka_parts_clear(c);
+    for (size_t i = 0; i < n; i++) {
+        enum avow_rc rc = part_set(c, &tps[i], err);
+        if (rc)
+            return rc;
+    }
+    /* Within the callback librdkafka waits for exactly one assignment: it is made when the callback
+     * returns. */
+    return c->in_callback ? AVOW_OK : avow_kafka_parts_apply(c, err);
+}
+
+/* rd_kafka_seek refuses a partition that stopped after an error, which is when a seek is needed
+ * most: assigning anew always works. */
+enum avow_rc avow_kafka_seek(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
+                             struct avow_err *err)
+{
+    struct avow_kafka_consumer *c = (struct avow_kafka_consumer *)base;
+    if (!avow_kafka_part_find(c, tp->topic, tp->partition))
+        return avow_err_set(err, AVOW_STATE, 0, "%s[%d] is not assigned", tp->topic, tp->partition);
+    keep_positions(c);
+    part_start(c, avow_kafka_part_find(c, tp->topic, tp->partition), tp->offset);
+    return c->in_callback ? AVOW_OK : avow_kafka_parts_apply(c, err);
+}
+
+enum avow_rc avow_kafka_parts_retry(struct avow_kafka_consumer *c, struct avow_err *err)
+{
+    uint64_t now = avow_clock_mono_ms();
+    bool due = false;
+    if (c->stalled == 0)
+        return AVOW_OK;
+    keep_positions(c);
+    for (size_t i = 0; i < c->n_parts; i++) {
+        struct avow_kafka_part *part = &c->parts[i];
+        if (!part->stalled || part->retry_at_ms == 0 || part->retry_at_ms > now)
+            continue;
+        part_start(c, part, part->start);
+        due = true;
+    }
+    return due ? avow_kafka_parts_apply(c, err) : AVOW_OK;
+}
+
+enum avow_rc avow_kafka_watermarks(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
+                                   unsigned timeout_ms, int64_t *low, int64_t *high,
+                                   struct avow_err *err)
+{
+    struct avow_kafka_consumer *c = (struct avow_kafka_consumer *)base;
+    int64_t from = 0;
+    int64_t to = 0;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+        c->rk, tp->topic, tp->partition, &from, &to, avow_kafka_ms(timeout_ms));
+    (void)rd_kafka_poll(c->rk, 0);
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        avow_kafka_health_clear(&c->health);
+        *low = from;
+        *high = to;
+        return AVOW_OK;
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        return avow_err_set(err, AVOW_NOTFOUND, code, "%s[%d] does not exist", tp->topic,
+                            tp->partition);
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        return avow_err_set(err, AVOW_REFUSED, code, "%s[%d]: %s", tp->topic, tp->partition,
+                            rd_kafka_err2str(code));
+    default:
+        return avow_kafka_timed_out(&c->health, AVOW_UNREACHABLE, err, "watermarks of %s[%d]: %s",
+                                    tp->topic, tp->partition, rd_kafka_err2str(code));
+    }
+}
+
+/* Before the first record of a partition librdkafka has no position, and its start may be logical.
+ */
+static enum avow_rc resolve_start(struct avow_kafka_consumer *c, const struct avow_kafka_part *part,
+                                  int64_t *out, struct avow_err *err)
+{
+    int64_t low = 0;
+    int64_t high = 0;
+    struct avow_bus_tp tp = {part->topic, part->partition, 0};
+    enum avow_rc rc = avow_kafka_watermarks(&c->base, &tp, RESOLVE_MS, &low, &high, err);
+    if (rc)
+        return rc;
+    int64_t from = low;
+    if (part->start == AVOW_BUS_END)
+        from = high;
+    else if (part->start <= AVOW_BUS_TAIL(0))
+        from = high - (AVOW_BUS_TAIL(0) - part->start);
+    *out = from < low ? low : from;
+    return AVOW_OK;
+}
+
+enum avow_rc avow_kafka_position(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
+                                 int64_t *out, struct avow_err *err)
+{
+    struct avow_kafka_consumer *c = (struct avow_kafka_consumer *)base;
+    struct avow_kafka_part *part = avow_kafka_part_find(c, tp->topic, tp->partition);
+    if (!part)
+        return avow_err_set(err, AVOW_STATE, 0, "%s[%d] is not assigned", tp->topic, tp->partition);
+    int64_t at = raw_position(c, tp->topic, tp->partition);
+    if (at == RD_KAFKA_OFFSET_INVALID && part->start >= 0)
+        at = part->start;
+    if (at == RD_KAFKA_OFFSET_INVALID)
+        return resolve_start(c, part, out, err);
+    *out = at;
+    return AVOW_OK;
+}
+
+/* --- Rebalance (eager)
+ * ----------------------------------------------------------------------------------- */
+
+static void owned_set(struct avow_kafka_consumer *c, const rd_kafka_topic_partition_list_t *list)
+{
+    free(c->owned);
+    c->owned = NULL;
+    c->n_owned = 0;
+    size_t n = (size_t)list->cnt;
+    int32_t *partitions = n ? calloc(n, sizeof(*partitions)) : NULL;
+    if (n && !partitions)
+        return; /* owning nothing is safe: another poll error follows, nothing is read */
+    for (size_t i = 0; i < n; i++)
+        partitions[i] = list->elems[i].partition;
+    c->owned = partitions;
+    c->n_owned = n;
+}
+
+void avow_kafka_rebalance_cb(rd_kafka_t *rk, rd_kafka_resp_err_t code,
+                             rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct avow_kafka_health *h = opaque;
+    struct avow_kafka_consumer *c =
+        (struct avow_kafka_consumer *)((char *)h - offsetof(struct avow_kafka_consumer, health));
+    struct avow_err err = {0};
+    bool gained = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    if (gained && !c->closing) {
+        owned_set(c, list);
+        c->in_callback = true;
+        c->rebalance.assigned(c->rebalance.arg, c->owned, c->n_owned);
+        c->in_callback = false;
+        if (avow_kafka_parts_apply(c, &err))
+            avow_log_limited(WARN, "kafka_assign", 6, AVOW_KV_ERR(&err));
+        return;
+    }
+    if (!gained && c->n_owned > 0) {
+        c->in_callback = true;
+        c->rebalance.revoked(c->rebalance.arg, c->owned, c->n_owned,
+                             rd_kafka_assignment_lost(rk) != 0);
+        c->in_callback = false;
+    }
+    c->n_owned = 0;
+    avow_kafka_parts_clear(c);
+    (void)rd_kafka_assign(rk, NULL);
+}
