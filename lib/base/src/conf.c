@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* strdup */
 #include "avow/base/conf.h"
 
 #include "avow/base/num.h"
@@ -43,7 +42,7 @@ static enum avow_rc value_set(struct avow_conf_value *v, const struct avow_conf_
                               bool keep_text, uint64_t number, struct avow_err *err)
 {
     char *text = keep_text ? copy_str(a->value) : NULL;
-    char *source = strdup(a->source);
+    char *source = copy_str(avow_str_from(a->source));
     if (!source || (keep_text && !text)) {
         free(text);
         free(source);

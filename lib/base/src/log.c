@@ -71,7 +71,10 @@ bool avow_log_format_parse(const char *text, enum avow_log_format *out)
  * bytes are. */
 static void put_quoted(struct avow_buf *line, struct avow_bytes s)
 {
-    size_t n = s.len < VALUE_MAX_BYTES ? s.len : VALUE_MAX_BYTES;
+    size_t n = s.len;
+    if (n > VALUE_MAX_BYTES)
+        for (n = VALUE_MAX_BYTES; (s.ptr[n] & 0xc0) == 0x80 && n > VALUE_MAX_BYTES - 4;)
+            n--; /* cut before a character, not in it */
     bool utf8 = avow_utf8_is_valid((struct avow_str){(const char *)s.ptr, n});
     avow_buf_put_u8(line, '"');
     for (size_t i = 0; i < n; i++) {

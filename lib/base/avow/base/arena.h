@@ -15,7 +15,8 @@ struct avow_arena {
 void avow_arena_init(struct avow_arena *a, size_t limit);
 void avow_arena_deinit(struct avow_arena *a);
 void avow_arena_reset(struct avow_arena *a); /* keeps one block for reuse */
-/* Zeroed, aligned for any type; NULL if the limit or memory is exceeded. count 0 gives a valid pointer. */
+/* Zeroed, aligned for any type; NULL if the limit or memory is exceeded. count 0 gives a valid
+ * pointer. */
 void *avow_arena_alloc(struct avow_arena *a, size_t count, size_t size);
 /* Copy; .ptr NULL with len > 0 means failure. */
 struct avow_bytes avow_arena_bytes(struct avow_arena *a, struct avow_bytes b);

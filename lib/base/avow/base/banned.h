@@ -14,7 +14,8 @@
 #undef strtok
 #undef sprintf
 #undef vsprintf
-#pragma GCC poison strcpy strcat strncpy strncat strtok sprintf vsprintf atoi atol atoll strtol strtoul strtoll strtoull gmtime localtime ctime asctime gets rand srand
+#pragma GCC poison strcpy strcat strncpy strncat strtok sprintf vsprintf atoi atol atoll strtol    \
+    strtoul strtoll strtoull gmtime localtime ctime asctime gets rand srand
 #ifndef AVOW_ALLOW_MEMCMP
 #undef memcmp
 #pragma GCC poison memcmp

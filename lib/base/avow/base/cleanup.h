@@ -1,5 +1,6 @@
 /* cleanup.h - scoped ownership. Layer: base.
- * The only place that hides compiler extensions: the cleanup attribute and one statement expression. */
+ * The only place that hides compiler extensions: the cleanup attribute and one statement
+ * expression. */
 #ifndef AVOW_BASE_CLEANUP_H
 #define AVOW_BASE_CLEANUP_H
 

@@ -14,16 +14,21 @@ enum avow_exit {
     AVOW_EXIT_UNTRUSTED = 4,
     AVOW_EXIT_NOTFOUND = 5
 };
+/* USAGE and CONFIG are usage errors: the operator must change what he gave, a restart does not
+ * help. */
 enum avow_exit avow_exit_of(enum avow_rc rc);
 
-/* What a daemon's command line asks for; --config, --set, --print-config, --check-config, --sample-config,
+/* What a daemon's command line asks for; --config, --set, --print-config, --check-config,
+ * --sample-config,
  * --help, --version, --log-format, --log-level. */
 struct avow_daemon_args {
-    bool done;            /* help, version, print-config or check-config was served: exit with `code` */
+    bool done; /* help, version, print-config or check-config was served: exit with `code` */
     enum avow_exit code;
     struct avow_conf *conf; /* owned by the caller; NULL when done */
 };
-/* Parses, loads the configuration and initialises the log. Prints usage errors to stderr. `about`: one line. */
+/* Parses, loads the configuration and initialises the log. Prints usage errors to stderr. `about`:
+ * one line. Log level and format: command line, else log.level and log.format if the table has
+ * them, else AVOW_LOG_LEVEL and AVOW_LOG_FORMAT, else info and text. */
 void avow_daemon_start(int argc, char **argv, const struct avow_conf_spec *spec, const char *about,
                        struct avow_daemon_args *out);
 

@@ -1,6 +1,7 @@
 /* map.h - hash map from bytes to a pointer; keys are copied. Layer: base. Not thread-safe.
- * Hash: SipHash-1-3 keyed per map, so that chosen keys do not collide. Order of iteration is insertion order
- * until the first removal, and always deterministic for the same sequence of operations. */
+ * Hash: SipHash-1-3 keyed per map, so that chosen keys do not collide. Order of iteration is
+ * insertion order until the first removal, and always deterministic for the same sequence of
+ * operations. */
 #ifndef AVOW_BASE_MAP_H
 #define AVOW_BASE_MAP_H
 
@@ -27,9 +28,12 @@ void avow_map_init(struct avow_map *m, uint64_t seed0, uint64_t seed1);
 void avow_map_deinit(struct avow_map *m, void (*free_value)(void *));
 /* NULL if absent. */
 void *avow_map_find(const struct avow_map *m, struct avow_bytes key);
-/* Inserts or replaces; *old (may be NULL) receives the replaced value or NULL. Errors: AVOW_NOMEM. */
-enum avow_rc avow_map_set(struct avow_map *m, struct avow_bytes key, void *value, void **old) AVOW_MUST_CHECK;
-/* Removes and returns the value, NULL if absent. The last entry takes the place of the removed one. */
+/* Inserts or replaces; *old (may be NULL) receives the replaced value or NULL. Errors: AVOW_NOMEM.
+ */
+enum avow_rc avow_map_set(struct avow_map *m, struct avow_bytes key, void *value,
+                          void **old) AVOW_MUST_CHECK;
+/* Removes and returns the value, NULL if absent. The last entry takes the place of the removed one.
+ */
 void *avow_map_remove(struct avow_map *m, struct avow_bytes key);
 
 #endif
