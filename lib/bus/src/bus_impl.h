@@ -73,6 +73,11 @@ struct avow_bus_consumer {
 /* Kafka's own limits are wider; no topic of Avow is near 200 characters. */
 #define AVOW_BUS_TOPIC_MAX 200u
 
+struct avow_bus_kv { /* owned */
+    char *name;
+    char *value;
+};
+
 /* Owned copy, NULL when memory is exhausted; NULL for NULL. */
 char *avow_bus_strdup(const char *s);
 

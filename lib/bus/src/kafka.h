@@ -23,13 +23,9 @@ void avow_kafka_health_clear(struct avow_kafka_health *h);
 enum avow_rc avow_kafka_timed_out(const struct avow_kafka_health *h, enum avow_rc rc,
                                   struct avow_err *err, const char *fmt, ...) AVOW_PRINTF(4, 5);
 
-struct avow_kafka_kv {
-    char *name;
-    char *value;
-};
 struct avow_kafka {
     struct avow_bus base;
-    struct avow_kafka_kv *kv;
+    struct avow_bus_kv *kv;
     size_t n;
     char *client_id;
     rd_kafka_t *cluster; /* for questions about the cluster; made on first use */

@@ -146,8 +146,9 @@ enum avow_rc avow_bus_watermarks(struct avow_bus_consumer *c, const char *topic,
 
 /* --- In memory ----------------------------------------------------------------------------------------------- */
 /* A broker in memory for tests: several buses may share one. Deterministic. Committed, open and aborted transactions are
- * distinguished by isolation level; groups give all partitions to the newest living member; a producer with the same
- * transactional id fences the older one. */
+ * distinguished by isolation level; groups give all partitions to the newest living member, once the one before has
+ * polled (and so was told) or is gone; a producer with the same transactional id fences the older one. No call waits:
+ * a poll without records returns at once, whatever its timeout. Timestamps are those of avow_bus_mem_set_time. */
 struct avow_bus_mem_broker;
 enum avow_rc avow_bus_mem_broker_new(struct avow_bus_mem_broker **out, struct avow_err *err) AVOW_MUST_CHECK;
 void avow_bus_mem_broker_free(struct avow_bus_mem_broker *m);
@@ -156,5 +157,11 @@ enum avow_rc avow_bus_mem_new(struct avow_bus_mem_broker *m, struct avow_bus **o
 void avow_bus_mem_set_time(struct avow_bus_mem_broker *m, uint64_t unix_ms);
 /* The next `n` commits fail with AVOW_BUS_RETRY (aborted). */
 void avow_bus_mem_fail_commits(struct avow_bus_mem_broker *m, unsigned n);
+/* Retention: the log of the partition now starts at `offset`. */
+void avow_bus_mem_delete_before(struct avow_bus_mem_broker *m, const char *topic, int32_t partition, int64_t offset);
+/* The group gives up on this member, as if its session had run out: its partitions go to another one, its offsets are
+ * refused (AVOW_BUS_RETRY in a transaction, AVOW_BUS otherwise), and its next poll loses the assignment (`lost`) and
+ * joins anew. To play a killed process, expire its consumer and leave its producer and consumer unused until the end. */
+void avow_bus_mem_expire(struct avow_bus_consumer *c);
 
 #endif
