@@ -17,7 +17,10 @@ struct avow_record_in { /* as it was read from Kafka; borrowed */
 
 /* Which role must have signed: identity registrar; enrollment enroll; policy_head policy; marker, directive, verdict,
  * revocation worker. The decoded record borrows from in->value and `arena`.
- * Errors: AVOW_LIMIT, AVOW_SCHEMA, AVOW_PARSE, AVOW_UNTRUSTED, AVOW_NOMEM. On failure *out is untouched. */
+ * The key must be one that such a record can have: an agent id, "marker", or "head/" and a policy name. Enrollments and heads
+ * below the bundle's generation_floor are AVOW_ROLLBACK.
+ * Errors: AVOW_LIMIT, AVOW_SCHEMA, AVOW_PARSE, AVOW_UNTRUSTED (native: enum avow_trust_cause), AVOW_ROLLBACK, AVOW_NOMEM. On
+ * failure *out is untouched. @thread any, with an arena of its own. */
 #define AVOW_RECORD_OPEN(name)                                                                                       \
     enum avow_rc avow_open_##name(const struct avow_trust *t, const struct avow_record_in *in, struct avow_arena *arena, \
                                   struct avow_##name *out, struct avow_err *err) AVOW_MUST_CHECK
