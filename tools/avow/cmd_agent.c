@@ -50,8 +50,7 @@ static enum avow_rc wait_record(void *arg, const struct avow_bus_msg *msg, struc
     struct avow_record_in in = {.kafka_key = kept_key, .value = kept, .partition = msg->partition};
     if (!kept.ptr || avow_open_verdict(w->cli->trust, &in, &w->arena, &v, &why))
         return AVOW_OK; /* not signed by a worker: never a result */
-    if (v.enrollment_generation < w->generation || v.status == AVOW_STATUS_PENDING ||
-        v.flags.stale)
+    if (v.enrollment_generation < w->generation || v.status == AVOW_STATUS_PENDING || v.flags.stale)
         return AVOW_OK;
     w->verdict = v;
     w->found = true;
@@ -145,8 +144,8 @@ static enum avow_rc look_up(struct avow_cli *cli, const struct add_opts *o, stru
 
 static void fill_enrollment(const struct avow_cli *cli, const struct add_opts *o,
                             const struct avow_fleet_agent *agent,
-                            const struct avow_identity_names *names,
-                            struct avow_bytes signers[2], struct avow_enrollment *e)
+                            const struct avow_identity_names *names, struct avow_bytes signers[2],
+                            struct avow_enrollment *e)
 {
     static const enum avow_agent_kind kinds[] = {AVOW_AGENT_KIND_AVOW};
     static const enum avow_sign_alg algs[] = {AVOW_SIGN_ALG_RSASSA, AVOW_SIGN_ALG_RSAPSS,
@@ -156,8 +155,8 @@ static void fill_enrollment(const struct avow_cli *cli, const struct add_opts *o
     static const uint16_t ima_pcrs[] = {10};
     const struct avow_bundle *b = avow_trust_bundle(cli->trust);
     uint64_t generation = agent->has_enrollment ? agent->enrollment.generation + 1 : 1;
-    signers[0] = avow_bytes_make(names->signers[0], names->signer_len[0]);
-    signers[1] = avow_bytes_make(names->signers[1], names->signer_len[1]);
+    signers[0] = avow_tpm_name_bytes(&names->signers[0]);
+    signers[1] = avow_tpm_name_bytes(&names->signers[1]);
     *e = (struct avow_enrollment){
         .key = avow_str_from(o->id),
         .generation = generation < b->generation_floor ? b->generation_floor : generation,
@@ -166,7 +165,7 @@ static void fill_enrollment(const struct avow_cli *cli, const struct add_opts *o
         .has_ak_public = true,
         .ak_public = agent->identity.ak_public,
         .has_ek_name = true,
-        .ek_name = {names->ek_name, names->ek_name_len},
+        .ek_name = avow_tpm_name_bytes(&names->ek_name),
         .qualified_signers = signers,
         .qualified_signers_count = 2,
         .kinds = kinds,

@@ -148,8 +148,9 @@ static enum avow_exit status_print(const struct avow_cli *cli, const struct avow
         AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf json;
         avow_buf_init(&json, 1024 * 1024);
         struct avow_err err = {.rc = AVOW_OK};
-        enum avow_rc rc =
-            a->has_verdict ? avow_wire_to_json(a->verdict_record, &json, &err) : AVOW_OK;
+        enum avow_rc rc = a->has_verdict
+                              ? avow_wire_to_json(a->verdict_record, AVOW_JSON_PLAIN, &json, &err)
+                              : AVOW_OK;
         if (rc)
             return avow_cli_fail(rc, &err);
         printf("{\"agent\":\"%.*s\",\"status\":\"%s\",\"generation\":%llu,\"verdict\":%s}\n",
@@ -221,7 +222,7 @@ static enum avow_rc watch_record(void *arg, const struct avow_bus_msg *msg, stru
     if (w->cli->format == AVOW_FORMAT_JSON) {
         AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf json;
         avow_buf_init(&json, 1024 * 1024);
-        enum avow_rc rc = avow_wire_to_json(msg->value, &json, err);
+        enum avow_rc rc = avow_wire_to_json(msg->value, AVOW_JSON_PLAIN, &json, err);
         if (!rc)
             printf("%s\n", avow_buf_cstr(&json));
         fflush(stdout);

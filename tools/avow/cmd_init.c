@@ -41,8 +41,8 @@ static enum avow_rc path_of(const struct init_opts *o, const char *name, struct 
     return avow_buf_status(out, err);
 }
 
-static enum avow_rc write_under(const struct init_opts *o, const char *name,
-                                struct avow_bytes data, unsigned mode, struct avow_err *err)
+static enum avow_rc write_under(const struct init_opts *o, const char *name, struct avow_bytes data,
+                                unsigned mode, struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf path;
     avow_buf_init(&path, PATH_LIMIT);
@@ -84,8 +84,8 @@ static enum avow_rc make_folders(struct init_opts *o, struct avow_err *err)
     return rc;
 }
 
-static enum avow_rc new_key(const struct init_opts *o, const char *name,
-                            struct avow_privkey **out, struct avow_err *err)
+static enum avow_rc new_key(const struct init_opts *o, const char *name, struct avow_privkey **out,
+                            struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf path;
     avow_buf_init(&path, PATH_LIMIT);
@@ -188,8 +188,7 @@ static enum avow_rc make_bundle(const struct init_opts *o, const struct init_key
                             .keys_count = AVOW_ARRAY_LEN(keys)};
     enum avow_rc rc = AVOW_OK;
     if (o->fleet_hex && !avow_hex_decode(b.fleet, sizeof b.fleet, avow_str_from(o->fleet_hex)))
-        return avow_err_set(err, AVOW_USAGE, 0, "--fleet: '%s' is not 32 hex digits",
-                            o->fleet_hex);
+        return avow_err_set(err, AVOW_USAGE, 0, "--fleet: '%s' is not 32 hex digits", o->fleet_hex);
     if (!o->fleet_hex)
         rc = avow_rng_fill(b.fleet, sizeof b.fleet, err);
     if (!rc)
@@ -395,8 +394,7 @@ enum avow_exit avow_cmd_init(struct avow_cli *cli, int argc, char **argv)
     };
     struct avow_err err;
     size_t n = 0;
-    enum avow_rc rc =
-        avow_opts_parse(opts, AVOW_ARRAY_LEN(opts), argc, argv, &o.dir, 1, &n, &err);
+    enum avow_rc rc = avow_opts_parse(opts, AVOW_ARRAY_LEN(opts), argc, argv, &o.dir, 1, &n, &err);
     if (rc)
         return avow_cli_usage("init", &err);
     if (o.help) {

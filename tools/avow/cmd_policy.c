@@ -1,4 +1,5 @@
-/* `avow policy`: named policies. A policy is content-addressed chunks and one signed head that names them. */
+/* `avow policy`: named policies. A policy is content-addressed chunks and one signed head that
+ * names them. */
 #include "commands.h"
 
 #include "avow/base/clock.h"
@@ -9,6 +10,7 @@
 #include "avow/model/model.h"
 #include "avow/trust/records.h"
 #include "avow/wire/policy_chunk.h"
+#include "avow/wire/policy_head.h"
 #include "policies.h"
 #include "table.h"
 
@@ -117,8 +119,7 @@ static enum avow_rc push_generation(struct avow_cli *cli, struct push *p, bool *
     if (rc)
         return rc;
     const struct avow_policy_entry *e = avow_policy_list_find(&list, avow_str_from(p->name));
-    *same = e && avow_ct_eq(e->head.sha256, p->sha256, sizeof p->sha256) &&
-            e->head.kind == p->kind;
+    *same = e && avow_ct_eq(e->head.sha256, p->sha256, sizeof p->sha256) && e->head.kind == p->kind;
     uint64_t floor = avow_trust_bundle(cli->trust)->generation_floor;
     p->generation = e ? e->head.generation + (*same ? 0 : 1) : 1;
     if (p->generation < floor)
@@ -183,8 +184,8 @@ enum avow_exit avow_cmd_policy_push(struct avow_cli *cli, int argc, char **argv)
                p.name, (unsigned long long)p.generation, hex, bytes, same ? "false" : "true");
     else
         printf("%s generation %llu %s (%zu bytes, sha256 %.16s)\n", p.name,
-               (unsigned long long)p.generation, same ? "is published already" : "published",
-               bytes, hex);
+               (unsigned long long)p.generation, same ? "is published already" : "published", bytes,
+               hex);
     return AVOW_EXIT_OK;
 }
 

@@ -29,8 +29,10 @@ static const struct avow_conf_option options[] = {
     {"topic", "prefix", AVOW_CONF_STR, "avow.", 0, 0, NULL, "prefix of every topic", NULL},
 };
 
-const struct avow_conf_spec avow_cli_conf_spec = {
-    .program = "avow", .options = options, .count = AVOW_ARRAY_LEN(options), .passthrough = "kafka"};
+const struct avow_conf_spec avow_cli_conf_spec = {.program = "avow",
+                                                  .options = options,
+                                                  .count = AVOW_ARRAY_LEN(options),
+                                                  .passthrough = "kafka"};
 
 void avow_cli_deinit(struct avow_cli *cli)
 {
@@ -142,8 +144,8 @@ static enum avow_rc check_floor(const struct avow_cli *cli, const struct avow_ro
         enum avow_rc rc = avow_file_read(file, &record, err);
         if (rc)
             return rc;
-        rc = avow_trust_open(root, AVOW_BYTES_OF((const uint8_t[]){'b', 'u', 'n', 'd', 'l', 'e'}),
-                             avow_buf_bytes(&record), 0, NULL, &known, &why);
+        rc = avow_trust_open(root, avow_bytes_make("bundle", 6), avow_buf_bytes(&record), 0, NULL,
+                             &known, &why);
         if (!rc && avow_trust_bundle(known)->version > avow_trust_bundle(t)->version)
             return avow_err_set(err, AVOW_ROLLBACK, 0,
                                 "bus.rollback: topic trust serves bundle version %llu, but version "
@@ -188,8 +190,9 @@ enum avow_rc avow_cli_tenant_key(const struct avow_cli *cli, struct avow_privkey
 {
     const char *path = avow_conf_str(cli->conf, "cli", "tenant_key");
     if (!path)
-        return avow_err_set(err, AVOW_CONFIG, 0,
-                            "no signing key: set tenant_key in section [cli] or AVOW_CLI_TENANT_KEY");
+        return avow_err_set(
+            err, AVOW_CONFIG, 0,
+            "no signing key: set tenant_key in section [cli] or AVOW_CLI_TENANT_KEY");
     enum avow_rc rc = avow_privkey_load(path, out, err);
     return rc ? avow_err_wrap(err, rc, "tenant key") : AVOW_OK;
 }

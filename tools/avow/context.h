@@ -28,8 +28,8 @@ extern const struct avow_conf_spec avow_cli_conf_spec;
 void avow_cli_deinit(struct avow_cli *cli);
 /* Connects. Errors: AVOW_CONFIG (no bootstrap.servers), AVOW_UNREACHABLE. */
 enum avow_rc avow_cli_bus(struct avow_cli *cli, struct avow_err *err) AVOW_MUST_CHECK;
-/* Reads and verifies the newest bundle on topic trust (which implies avow_cli_bus). A bundle older than the one this
- * machine has seen is AVOW_ROLLBACK. Errors: AVOW_NOTFOUND if there is none. */
+/* Reads and verifies the newest bundle on topic trust (which implies avow_cli_bus). A bundle older
+ * than the one this machine has seen is AVOW_ROLLBACK. Errors: AVOW_NOTFOUND if there is none. */
 enum avow_rc avow_cli_trust(struct avow_cli *cli, struct avow_err *err) AVOW_MUST_CHECK;
 /* "<prefix><base>" into `out`. */
 const char *avow_cli_topic(const struct avow_cli *cli, const char *base,

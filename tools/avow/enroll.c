@@ -3,62 +3,25 @@
 #include "avow/base/clock.h"
 #include "avow/crypto/ak.h"
 #include "avow/crypto/x509.h"
-#include "avow/formats/tpm_public.h"
 #include "avow/trust/records.h"
-
-#include <string.h>
+#include "avow/wire/enrollment.h"
 
 #include "avow/base/banned.h"
-
-#define TPM_RH_ENDORSEMENT 0x4000000Bu /* TPM 2.0 Part 2 r1.38, table 28 */
-
-/* Name of a public area: nameAlg || H_nameAlg(TPMT_PUBLIC) (TPM 2.0 Part 1 r1.38, 16). */
-static enum avow_rc public_name(struct avow_bytes tpm2b, uint8_t out[66], size_t *len,
-                                struct avow_err *err)
-{
-    struct avow_tpm_public pub;
-    struct avow_digest d;
-    enum avow_rc rc = avow_tpm_public_parse(tpm2b, &pub, err);
-    if (rc)
-        return rc;
-    if (!avow_hash_len((enum avow_hash)pub.name_alg))
-        return avow_err_set(err, AVOW_PARSE, 0, "nameAlg 0x%04x is unknown", pub.name_alg);
-    avow_digest((enum avow_hash)pub.name_alg, avow_bytes_make(tpm2b.ptr + 2, tpm2b.len - 2), &d);
-    avow_put_u16be(out, pub.name_alg);
-    memcpy(out + 2, d.bytes, d.len);
-    *len = 2 + d.len;
-    return AVOW_OK;
-}
-
-/* nameAlg || H(parent || name): qualified name (TPM 2.0 Part 1 r1.38, 16). */
-static void qualify(struct avow_bytes parent, struct avow_bytes name, uint8_t out[66], size_t *len)
-{
-    struct avow_digest d;
-    const struct avow_bytes pieces[] = {parent, name};
-    enum avow_hash alg = (enum avow_hash)((name.ptr[0] << 8) | name.ptr[1]);
-    avow_digest_pieces(alg, pieces, 2, &d);
-    memcpy(out, name.ptr, 2);
-    memcpy(out + 2, d.bytes, d.len);
-    *len = 2 + d.len;
-}
 
 enum avow_rc avow_identity_names(const struct avow_identity *id, struct avow_identity_names *out,
                                  struct avow_err *err)
 {
-    uint8_t hierarchy[4], ak_name[66], ek_qualified[66];
-    size_t ak_len = 0, ek_q_len = 0;
-    enum avow_rc rc = public_name(id->ek_public, out->ek_name, &out->ek_name_len, err);
+    struct avow_tpm_name ak;
+    enum avow_rc rc = avow_tpm_name_of(id->ek_public, &out->ek_name, err);
     if (rc)
         return avow_err_wrap(err, rc, "EK");
-    rc = public_name(id->ak_public, ak_name, &ak_len, err);
+    rc = avow_tpm_name_of(id->ak_public, &ak, err);
     if (rc)
         return avow_err_wrap(err, rc, "AK");
-    avow_put_u32be(hierarchy, TPM_RH_ENDORSEMENT);
-    struct avow_bytes root = AVOW_BYTES_OF(hierarchy);
-    struct avow_bytes ak = {ak_name, ak_len};
-    qualify(root, avow_bytes_make(out->ek_name, out->ek_name_len), ek_qualified, &ek_q_len);
-    qualify(avow_bytes_make(ek_qualified, ek_q_len), ak, out->signers[0], &out->signer_len[0]);
-    qualify(root, ak, out->signers[1], &out->signer_len[1]);
+    const struct avow_tpm_name *child[] = {&out->ek_name, &ak};
+    const struct avow_tpm_name *primary[] = {&ak};
+    avow_tpm_qualified_name(child, 2, &out->signers[0]);
+    avow_tpm_qualified_name(primary, 1, &out->signers[1]);
     return AVOW_OK;
 }
 
@@ -68,7 +31,7 @@ static enum avow_rc check_ak(const struct avow_identity *id, struct avow_err *er
     enum avow_rc rc = avow_ak_parse(id->ak_public, &ak, err);
     if (rc)
         return avow_err_wrap(err, rc, "AK");
-    if (!avow_bytes_eq(avow_ak_name(ak), id->ak_name))
+    if (!avow_bytes_eq(avow_tpm_name_bytes(avow_ak_name(ak)), id->ak_name))
         return avow_err_set(err, AVOW_UNTRUSTED, 0, "the AK's name is not that of its public area");
     return AVOW_OK;
 }
@@ -76,22 +39,14 @@ static enum avow_rc check_ak(const struct avow_identity *id, struct avow_err *er
 static enum avow_rc check_cert_key(const struct avow_identity *id, const struct avow_cert *cert,
                                    struct avow_err *err)
 {
-    struct avow_tpm_public pub;
     AVOW_CLEANUP(avow_pubkey_free) struct avow_pubkey *cert_key = NULL;
-    AVOW_CLEANUP(avow_pubkey_free) struct avow_pubkey *ek = NULL;
-    enum avow_rc rc = avow_tpm_public_parse(id->ek_public, &pub, err);
-    if (!rc)
-        rc = pub.type == AVOW_TPM_ALG_RSA
-                 ? avow_pubkey_from_rsa(pub.rsa_modulus, pub.rsa_exponent, &ek, err)
-                 : avow_pubkey_from_ec(pub.curve == AVOW_TPM_ECC_NIST_P256   ? AVOW_KEY_EC_P256
-                                       : pub.curve == AVOW_TPM_ECC_NIST_P384 ? AVOW_KEY_EC_P384
-                                                                             : AVOW_KEY_EC_P521,
-                                       pub.ecc_x, pub.ecc_y, &ek, err);
+    AVOW_CLEANUP(avow_ek_free) struct avow_ek *ek = NULL;
+    enum avow_rc rc = avow_ek_parse(id->ek_public, &ek, err);
     if (!rc)
         rc = avow_cert_pubkey(cert, &cert_key, err);
     if (rc)
         return rc;
-    if (!avow_pubkey_eq(ek, cert_key))
+    if (!avow_pubkey_eq(avow_ek_key(ek), cert_key))
         return avow_err_set(err, AVOW_UNTRUSTED, 0, "the EK certificate is for another key");
     return AVOW_OK;
 }
@@ -135,12 +90,12 @@ enum avow_rc avow_identity_check(const struct avow_cli *cli, const struct avow_i
     if (rc)
         return rc;
     if (trust_registrar) {
-        avow_buf_printf(summary, "EK judged by the registrar only (%.*s)",
-                        (int)id->trust.rule.len, id->trust.rule.ptr);
-        return id->trust.trusted
-                   ? AVOW_OK
-                   : avow_err_set(err, AVOW_UNTRUSTED, 0, "the registrar does not trust the EK: %.*s",
-                                  (int)id->trust.detail.len, id->trust.detail.ptr);
+        avow_buf_printf(summary, "EK judged by the registrar only (%.*s)", (int)id->trust.rule.len,
+                        id->trust.rule.ptr);
+        return id->trust.trusted ? AVOW_OK
+                                 : avow_err_set(err, AVOW_UNTRUSTED, 0,
+                                                "the registrar does not trust the EK: %.*s",
+                                                (int)id->trust.detail.len, id->trust.detail.ptr);
     }
     if (!store)
         return avow_err_set(err, AVOW_CONFIG, 0,

@@ -4,23 +4,23 @@
 
 #include "context.h"
 
+#include "avow/crypto/ak.h"
 #include "avow/model/enrollment.h"
 #include "avow/model/identity.h"
 
-/* The checks that take the registrar out of the trusted base: AK attributes and name, EK certificate chain against
- * this CLI's own store, the certificate's key equals the EK. `trust_registrar`: without a store, believe the
- * registrar's result. `summary` receives one line about the EK certificate for the operator.
- * Errors: AVOW_UNTRUSTED, AVOW_REFUSED, AVOW_PARSE with the reason. */
+/* The checks that take the registrar out of the trusted base: AK attributes and name, EK
+ * certificate chain against this CLI's own store, the certificate's key equals the EK.
+ * `trust_registrar`: without a store, believe the registrar's result. `summary` receives one line
+ * about the EK certificate for the operator. Errors: AVOW_UNTRUSTED, AVOW_REFUSED, AVOW_PARSE with
+ * the reason. */
 enum avow_rc avow_identity_check(const struct avow_cli *cli, const struct avow_identity *id,
                                  bool trust_registrar, struct avow_buf *summary,
                                  struct avow_err *err) AVOW_MUST_CHECK;
 
-/* Names and expected qualified signers of an identity's keys; arrays are the caller's. */
+/* Names and expected qualified signers of an identity's keys. */
 struct avow_identity_names {
-    uint8_t ek_name[66];
-    size_t ek_name_len;
-    uint8_t signers[2][66]; /* child of the EK; primary in the endorsement hierarchy */
-    size_t signer_len[2];
+    struct avow_tpm_name ek_name;
+    struct avow_tpm_name signers[2]; /* child of the EK; primary in the endorsement hierarchy */
 };
 enum avow_rc avow_identity_names(const struct avow_identity *id, struct avow_identity_names *out,
                                  struct avow_err *err) AVOW_MUST_CHECK;

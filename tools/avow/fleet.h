@@ -1,4 +1,5 @@
-/* fleet.h - what is known of agents: identities, enrolments, verdicts, verified. Layer: tools/avow. */
+/* fleet.h - what is known of agents: identities, enrolments, verdicts, verified. Layer: tools/avow.
+ */
 #ifndef AVOW_TOOLS_FLEET_H
 #define AVOW_TOOLS_FLEET_H
 
@@ -29,13 +30,15 @@ struct avow_fleet {
 #define AVOW_FLEET_VERDICTS 4u
 
 void avow_fleet_deinit(struct avow_fleet *f);
-/* Reads the topics named by `what` (bits above); id NULL: all agents, else only this one. Initialises `f`. */
+/* Reads the topics named by `what` (bits above); id NULL: all agents, else only this one.
+ * Initialises `f`. */
 enum avow_rc avow_fleet_read(struct avow_cli *cli, unsigned what, const char *id,
                              struct avow_fleet *f, struct avow_err *err) AVOW_MUST_CHECK;
 /* NULL if unknown. */
 const struct avow_fleet_agent *avow_fleet_find(const struct avow_fleet *f, struct avow_str id);
 
-/* Status as a relying party must see it at now_ms: "trusted" only while now < trusted_until, then "expired". */
+/* Status as a relying party must see it at now_ms: "trusted" only while now < trusted_until, then
+ * "expired". */
 const char *avow_verdict_status_at(const struct avow_verdict *v, uint64_t now_ms);
 
 #endif

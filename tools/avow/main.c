@@ -62,7 +62,8 @@ static void print_help(void)
            "'avow COMMAND --help' explains a command.\n");
 }
 
-/* A global option at argv[i]; returns how many words it takes, 0 if it is none, -1 if its value is missing. */
+/* A global option at argv[i]; returns how many words it takes, 0 if it is none, -1 if its value is
+ * missing. */
 static int take_global(struct globals *g, int argc, char **argv, int i)
 {
     const struct {

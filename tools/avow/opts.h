@@ -24,8 +24,8 @@ struct avow_opt {
     const char *doc;
 };
 
-/* Takes the options out of argv (n words after the command) and leaves the positional words, in order, in
- * pos[0..*n_pos). Errors: AVOW_USAGE with a message that names the option. */
+/* Takes the options out of argv (n words after the command) and leaves the positional words, in
+ * order, in pos[0..*n_pos). Errors: AVOW_USAGE with a message that names the option. */
 enum avow_rc avow_opts_parse(const struct avow_opt *opts, size_t n_opts, int argc, char **argv,
                              const char **pos, size_t max_pos, size_t *n_pos,
                              struct avow_err *err) AVOW_MUST_CHECK;

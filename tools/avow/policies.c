@@ -112,8 +112,8 @@ static enum avow_rc document_record(void *arg, const struct avow_bus_msg *msg, s
         return AVOW_OK;
     if (chunk.index >= d->head->chunks || d->seen[chunk.index])
         return AVOW_OK;
-    uint64_t size = chunk.index + 1 < d->head->chunks ? chunk.bytes.len
-                                                      : d->head->bytes - chunk.bytes.len;
+    uint64_t size =
+        chunk.index + 1 < d->head->chunks ? chunk.bytes.len : d->head->bytes - chunk.bytes.len;
     uint64_t at = chunk.index + 1 < d->head->chunks ? chunk.index * size : size;
     if (chunk.bytes.len > d->head->bytes || at > d->head->bytes - chunk.bytes.len)
         return AVOW_OK;

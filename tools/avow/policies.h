@@ -12,7 +12,8 @@ struct avow_policy_entry {
 };
 struct avow_policy_list {
     struct avow_arena arena;
-    struct avow_policy_entry *items; /* newest head of each name, verified, in order of first appearance */
+    struct avow_policy_entry
+        *items; /* newest head of each name, verified, in order of first appearance */
     size_t count, cap;
     size_t refused; /* heads whose proof did not verify */
 };

@@ -104,8 +104,9 @@ const char *avow_status_color(const char *status, bool color)
 {
     static const struct {
         const char *status, *code;
-    } codes[] = {{"trusted", "\x1b[32m"},  {"untrusted", "\x1b[1;31m"}, {"silent", "\x1b[35m"},
-                 {"pending", "\x1b[33m"},  {"expired", "\x1b[33m"},     {"revocation", "\x1b[1;31m"},
+    } codes[] = {{"trusted", "\x1b[32m"},  {"untrusted", "\x1b[1;31m"},
+                 {"silent", "\x1b[35m"},   {"pending", "\x1b[33m"},
+                 {"expired", "\x1b[33m"},  {"revocation", "\x1b[1;31m"},
                  {"recovery", "\x1b[32m"}, {"alarm", "\x1b[1;33m"}};
     for (size_t i = 0; color && i < AVOW_ARRAY_LEN(codes); i++)
         if (avow_cstr_eq(status, codes[i].status))

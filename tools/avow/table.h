@@ -6,8 +6,8 @@
 
 #define AVOW_TABLE_COLUMNS_MAX 10u
 
-/* Cells are collected and printed with aligned columns at the end; control characters are shown as '?', because what
- * agents send must not steer a terminal. */
+/* Cells are collected and printed with aligned columns at the end; control characters are shown as
+ * '?', because what agents send must not steer a terminal. */
 struct avow_table {
     const char *const *titles; /* n_columns */
     size_t n_columns;
