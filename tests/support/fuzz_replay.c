@@ -1,4 +1,5 @@
 /* fuzz_replay.c - runs a fuzz target over the files of a folder, so that the corpus is an ordinary test. */
+#define _GNU_SOURCE /* fileno */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
