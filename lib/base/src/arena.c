@@ -74,9 +74,12 @@ static bool add_block(struct avow_arena *a, size_t n)
 void *avow_arena_alloc(struct avow_arena *a, size_t count, size_t size)
 {
     size_t n;
-    if (!avow_size_mul(count, size, &n) || n > a->limit - a->used || n > SIZE_MAX - ALIGN)
+    if (!avow_size_mul(count, size, &n))
         return NULL;
-    size_t padded = n ? (n + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
+    size_t taken = n ? n : 1; /* an empty array costs too, or there could be any number of them */
+    if (taken > a->limit - a->used || taken > SIZE_MAX - ALIGN)
+        return NULL;
+    size_t padded = (taken + ALIGN - 1) / ALIGN * ALIGN;
     if ((!a->head || padded > a->head->size - a->head->used) && !add_block(a, padded))
         return NULL;
     void *p = a->head->data + a->head->used;
