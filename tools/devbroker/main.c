@@ -135,6 +135,9 @@ static enum avow_rc make_topics(const struct devbroker *d, const struct options 
         int len = snprintf(name, sizeof(name), "%s%s", o->prefix, defs[i].base);
         if (len < 0 || (size_t)len >= sizeof(name))
             return avow_err_set(err, AVOW_LIMIT, 0, "--prefix is too long");
+        /* librdkafka's mock thread can miss a request that follows too closely on the last answer:
+         * it then sleeps 1 s. */
+        avow_clock_sleep_ms(2);
         int partitions = (int)(defs[i].partitions ? defs[i].partitions : o->partitions);
         rd_kafka_resp_err_t code = rd_kafka_mock_topic_create(d->cluster, name, partitions, 1);
         if (code)
