@@ -158,10 +158,23 @@ static bool start_log(const struct request *r, const struct avow_conf *c)
     return true;
 }
 
+/* The program's own check. False: refused, and said why. */
+static bool check_config(const struct avow_conf *c, struct avow_buf *notes)
+{
+    struct avow_err err;
+    if (!c->spec->check || !c->spec->check(c, notes, &err))
+        return true;
+    fprintf(stderr, "%s: %s\n", c->spec->program, err.msg);
+    return false;
+}
+
 static void serve_config(const struct request *r, struct avow_conf *c, struct avow_buf *text,
                          struct avow_daemon_args *out)
 {
-    if (!start_log(r, c)) {
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf notes;
+    avow_buf_init(&notes, OUTPUT_MAX);
+    bool fine = start_log(r, c);
+    if (!fine || (r->action != PRINT_CONFIG && !check_config(c, &notes))) {
         avow_conf_free(c);
         finish(out, AVOW_EXIT_USAGE);
         return;
@@ -172,6 +185,8 @@ static void serve_config(const struct request *r, struct avow_conf *c, struct av
     }
     if (r->action == PRINT_CONFIG)
         avow_conf_print(c, text);
+    else
+        avow_buf_put(text, notes.ptr, notes.len);
     avow_conf_free(c);
     finish(out, print_out(text));
 }

@@ -35,14 +35,16 @@ struct avow_conf_option {
 
 /* A section whose keys are not in the table but passed through, e.g. "kafka"; environment
  * AVOW_KAFKA_X_Y gives key "x.y". */
+struct avow_conf; /* opaque, immutable after load */
 struct avow_conf_spec {
     const char *program; /* "avow-agent"; files are /etc/avow/<name>.conf without "avow-" */
     const struct avow_conf_option *options;
     size_t count;
     const char *passthrough; /* section name or NULL */
+    /* What no single value shows (two that contradict each other), or NULL. `notes` receives lines
+     * worth knowing; --check-config prints them. Errors: AVOW_CONFIG. */
+    enum avow_rc (*check)(const struct avow_conf *c, struct avow_buf *notes, struct avow_err *err);
 };
-
-struct avow_conf; /* opaque, immutable after load */
 
 /* `file`: --config or NULL. `sets`: n strings "section.key=value". `environ_`: NULL-terminated as
  * environ. Errors: AVOW_CONFIG, with file:line or the variable's name in the message. */
