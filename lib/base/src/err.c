@@ -1,5 +1,7 @@
 #include "avow/base/err.h"
 
+#include "avow/base/num.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -30,10 +32,13 @@ enum avow_rc avow_err_wrap(struct avow_err *err, enum avow_rc rc, const char *fm
     va_start(args, fmt);
     int n = vsnprintf(msg, sizeof msg, fmt, args);
     va_end(args);
-    size_t used = n < 0 ? 0 : (size_t)n;
-    if (used < sizeof msg - 1) /* else the context alone fills it: the cause is cut off */
-        snprintf(msg + used, sizeof msg - used, "%s%.*s", used ? ": " : "", (int)sizeof err->msg,
-                 err->msg);
+    size_t used = n < 0 ? 0 : avow_min_u64((uint64_t)n, sizeof msg - 1);
+    struct avow_str cause = avow_str_from(err->msg);
+    if (used && used + 2 < sizeof msg) {
+        msg[used++] = ':';
+        msg[used++] = ' ';
+    }
+    avow_str_copy(msg + used, sizeof msg - used, cause); /* what does not fit is cut off */
     err->rc = rc;
     memcpy(err->msg, msg, sizeof msg);
     return rc;

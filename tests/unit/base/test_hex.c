@@ -29,21 +29,9 @@ static void test_hex_encode__all_bytes__decode_again(void **state)
 
 static void test_hex_decode__bad_text__is_refused_and_writes_nothing(void **state)
 {
-    static const char *const cases[] = {"",
-                                        "0",
-                                        "000",
-                                        "00000",
-                                        "0g00",
-                                        "00 0",
-                                        "0x00",
-                                        "-100",
-                                        "00/0",
-                                        "00:0",
-                                        "00@0",
-                                        "00`0",
-                                        "00G0",
-                                        "\xc3\xa9"
-                                        "00"};
+    static const char *const cases[] = {"",     "0",    "000",  "00000",     "0g00",
+                                        "00 0", "0x00", "-100", "00/0",      "00:0",
+                                        "00@0", "00`0", "00G0", "\xc3\xa9xx"};
     uint8_t out[2] = {0xaa, 0xbb};
     (void)state;
     for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
