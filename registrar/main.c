@@ -1,0 +1,177 @@
+/* avow-registrar: proves that an AK lives in a genuine TPM and publishes who that is. Tour:
+ * docs/REGISTRAR.md. */
+#include "conf.h"
+#include "http_server.h"
+#include "identity_publish.h"
+#include "service.h"
+
+#include "avow/base/cli.h"
+#include "avow/base/clock.h"
+#include "avow/base/log.h"
+
+#include <string.h>
+#include <sys/resource.h>
+
+#include "avow/base/banned.h"
+
+#define NOTES_MAX 4096u
+#define TICK_MS 200u
+#define PURGE_MS 10000u
+#define GRACE_MS 5000u
+
+struct registrar {
+    struct avow_registrar_conf conf;
+    struct avow_store *store;
+    struct avow_cert_store *ek_store;
+    struct avow_root *root;
+    struct avow_privkey *key;
+    struct avow_bus *bus;
+    struct avow_publisher *publisher;
+    struct avow_service service;
+    struct avow_http_server *http, *https;
+};
+
+static void registrar_deinit(struct registrar *r)
+{
+    avow_http_server_stop(r->http, GRACE_MS);
+    avow_http_server_stop(r->https, GRACE_MS);
+    avow_publisher_stop(r->publisher);
+    avow_bus_free(r->bus);
+    avow_privkey_free(r->key);
+    avow_root_free(r->root);
+    avow_store_close(r->store);
+    avow_cert_store_free(r->ek_store);
+}
+
+static void log_notes(struct avow_buf *notes)
+{
+    const char *line = avow_buf_cstr(notes);
+    for (const char *end; (end = strchr(line, '\n')); line = end + 1)
+        avow_log(WARN, "config.note",
+                 AVOW_KV_STRN("note", ((struct avow_str){line, (size_t)(end - line)})));
+}
+
+static enum avow_rc open_stores(struct registrar *r, struct avow_err *err)
+{
+    enum avow_rc rc = avow_store_open(r->conf.db, avow_clock_unix_ms(), &r->store, err);
+    if (!rc && r->conf.ek_cert_store)
+        rc = avow_cert_store_load(r->conf.ek_cert_store, &r->ek_store, err);
+    if (!rc && r->ek_store)
+        avow_log(INFO, "ek_cert_store", AVOW_KV_STR("folder", r->conf.ek_cert_store),
+                 AVOW_KV_U64("certificates", avow_cert_store_count(r->ek_store)));
+    return rc;
+}
+
+static enum avow_rc start_publisher(struct registrar *r, struct avow_err *err)
+{
+    if (!r->conf.n_kafka)
+        return AVOW_OK;
+    enum avow_rc rc = avow_root_load(r->conf.root, &r->root, err);
+    if (!rc)
+        rc = avow_privkey_load(r->conf.sign_key, &r->key, err);
+    if (!rc)
+        rc = avow_bus_kafka_new(r->conf.kafka, r->conf.n_kafka, "avow-registrar", &r->bus, err);
+    struct avow_publisher_opts o = {.store = r->store,
+                                    .bus = r->bus,
+                                    .root = r->root,
+                                    .key = r->key,
+                                    .bundle_file = r->conf.bundle,
+                                    .topic_prefix = r->conf.topic_prefix};
+    return rc ? rc : avow_publisher_start(&o, &r->publisher, err);
+}
+
+static enum avow_rc listen_on(struct registrar *r, const char *address, bool tls,
+                              struct avow_http_server **out, struct avow_err *err)
+{
+    struct avow_http_server_opts o = {.listen = address,
+                                      .threads = r->conf.threads,
+                                      .max_connections = r->conf.max_connections,
+                                      .max_per_address = r->conf.max_per_address,
+                                      .fn = avow_service_answer,
+                                      .arg = &r->service};
+    if (!address)
+        return AVOW_OK;
+    if (tls) {
+        o.tls_cert = r->conf.tls_cert;
+        o.tls_key = r->conf.tls_key;
+        o.tls_ca = r->conf.tls_ca;
+    }
+    enum avow_rc rc = avow_http_server_start(&o, out, err);
+    if (!rc)
+        avow_log(INFO, "listening", AVOW_KV_STR("address", address),
+                 AVOW_KV_U64("port", avow_http_server_port(*out)), AVOW_KV_BOOL("tls", tls));
+    return rc;
+}
+
+static enum avow_rc start(struct registrar *r, struct avow_err *err)
+{
+    enum avow_rc rc = open_stores(r, err);
+    if (!rc)
+        rc = start_publisher(r, err);
+    r->service = (struct avow_service){.store = r->store,
+                                       .ek_store = r->ek_store,
+                                       .policy = r->conf.policy,
+                                       .now_ms = avow_clock_unix_ms,
+                                       .changed = r->publisher ? avow_publisher_wake : NULL,
+                                       .changed_arg = r->publisher};
+    if (!rc)
+        rc = listen_on(r, r->conf.http_listen, false, &r->http, err);
+    return rc ? rc : listen_on(r, r->conf.https_listen, true, &r->https, err);
+}
+
+static void run(struct registrar *r)
+{
+    struct avow_err err;
+    uint64_t purge_ms = 0;
+    while (!avow_stop_requested()) {
+        uint64_t now_ms = avow_clock_mono_ms();
+        if (now_ms >= purge_ms) {
+            purge_ms = now_ms + PURGE_MS;
+            if (avow_store_purge(r->store, avow_clock_unix_ms(), &err))
+                avow_log_limited(ERROR, "store.failed", 10, AVOW_KV_ERR(&err));
+        }
+        avow_clock_sleep_ms(TICK_MS);
+    }
+    avow_log(INFO, "stopping", AVOW_KV_STR("cause", "signal"));
+}
+
+static enum avow_exit serve(const struct avow_conf *conf)
+{
+    AVOW_CLEANUP_VAL(registrar_deinit) struct registrar r = {.store = NULL};
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf notes;
+    struct avow_err err;
+    avow_buf_init(&notes, NOTES_MAX);
+    enum avow_rc rc = avow_registrar_conf_read(conf, &r.conf, &notes, &err);
+    if (!rc) {
+        log_notes(&notes);
+        rc = start(&r, &err);
+    }
+    if (rc) {
+        avow_log(ERROR, "start.failed", AVOW_KV_ERR(&err));
+        return avow_exit_of(rc);
+    }
+    run(&r);
+    return AVOW_EXIT_OK;
+}
+
+/* Challenges and secrets pass through this memory. */
+static void forbid_core_dumps(void)
+{
+    const struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none))
+        avow_log(WARN, "core_dumps", AVOW_KV_STR("state", "could not be turned off"));
+}
+
+int main(int argc, char **argv)
+{
+    struct avow_daemon_args args;
+    avow_daemon_start(argc, argv, &avow_registrar_conf_spec,
+                      "registers TPMs, proves them genuine and publishes their identities", &args);
+    if (args.done)
+        return (int)args.code;
+    forbid_core_dumps();
+    avow_stop_install();
+    enum avow_exit code = serve(args.conf);
+    avow_conf_free(args.conf);
+    return (int)code;
+}
