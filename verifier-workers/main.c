@@ -1,0 +1,78 @@
+/* main.c - avow-worker: configuration, keys, bus, and the loop until a signal. */
+#include "conf.h"
+#include "worker.h"
+
+#include "avow/base/cli.h"
+#include "avow/base/log.h"
+
+#include "avow/base/banned.h"
+
+#define POLL_MS 20u
+#define PROPERTIES_MAX 128u
+
+struct properties {
+    struct avow_bus_property items[PROPERTIES_MAX];
+    size_t count;
+};
+
+static void add_property(void *arg, const char *key, const char *value)
+{
+    struct properties *p = arg;
+    if (p->count < PROPERTIES_MAX)
+        p->items[p->count++] = (struct avow_bus_property){key, value};
+}
+
+static enum avow_rc loop(struct avow_worker *w, struct avow_err *err)
+{
+    enum avow_rc rc = AVOW_OK;
+    while (!rc && !avow_stop_requested())
+        rc = avow_worker_tick(w, POLL_MS, err);
+    return rc ? rc : avow_worker_stop(w, err);
+}
+
+static enum avow_rc serve(const struct avow_conf *conf, struct avow_err *err)
+{
+    struct avow_worker_conf c;
+    struct properties kafka = {.count = 0};
+    AVOW_CLEANUP(avow_root_free) struct avow_root *root = NULL;
+    AVOW_CLEANUP_VAL(avow_worker_keys_deinit) struct avow_worker_keys keys = {0};
+    AVOW_CLEANUP(avow_bus_free) struct avow_bus *bus = NULL;
+    enum avow_rc rc = avow_worker_conf_read(conf, &c, err);
+    if (!rc)
+        rc = avow_root_load(c.root, &root, err);
+    if (!rc)
+        rc = avow_worker_keys_load(c.keys, &keys, err);
+    avow_conf_each_passthrough(conf, add_property, &kafka);
+    if (!rc)
+        rc = avow_bus_kafka_new(kafka.items, kafka.count, "avow-worker", &bus, err);
+    if (rc)
+        return rc;
+    struct avow_worker_opts opts = {.bus = bus,
+                                    .root = root,
+                                    .keys = &keys,
+                                    .prefix = c.prefix,
+                                    .group = c.group,
+                                    .instance = c.instance,
+                                    .guarantee = c.guarantee,
+                                    .min_version = c.min_version,
+                                    .clock = avow_worker_clock_system()};
+    AVOW_CLEANUP(avow_worker_free) struct avow_worker *w = NULL;
+    rc = avow_worker_new(&opts, &w, err);
+    return rc ? rc : loop(w, err);
+}
+
+int main(int argc, char **argv)
+{
+    struct avow_daemon_args args;
+    avow_daemon_start(argc, argv, &avow_worker_conf_spec,
+                      "Appraises evidence and publishes verdicts.", &args);
+    if (args.done)
+        return (int)args.code;
+    avow_stop_install();
+    struct avow_err err = {0};
+    enum avow_rc rc = serve(args.conf, &err);
+    if (rc)
+        avow_log(ERROR, "exit", AVOW_KV_ERR(&err), AVOW_KV_STR("kind", avow_rc_text(rc)));
+    avow_conf_free(args.conf);
+    return (int)avow_exit_of(rc);
+}

@@ -1,0 +1,607 @@
+/* worker.c - life and loop of a worker. See worker.h. */
+#include "worker.h"
+
+#include "worker_internal.h"
+
+#include "avow/base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "avow/base/banned.h"
+
+#define WAIT_LOG_PER_MINUTE 4u
+#define RETRY_PAUSE_MS 1000u /* after a restore that failed for a passing reason */
+#define ABORT_PAUSE_MS 20u   /* times the number of aborts in a row */
+#define ABORT_PAUSE_MAX_MS 1000u
+#define URGENT_POLL_MS 5u /* while something waits to be committed */
+#define MARKER_FLUSH_MS 500u
+#define SUMMARY_EVERY_MS 60000u
+#define AUX_PER_TICK 1000u
+
+/* --- Alarms, undo
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+void avow_worker_alarm(struct avow_worker *w, const char *event, struct avow_bytes what,
+                       const char *detail)
+{
+    struct avow_alarm alarm = {.event = event};
+    avow_sha256(what, alarm.what);
+    (void)avow_str_copy(alarm.detail, sizeof alarm.detail, avow_str_from(detail));
+    if (!w->ctx.trust || !avow_batch_alarm(&w->batch, &w->ctx, &alarm))
+        return;
+    w->ctx.counters.alarms++;
+    avow_log_limited(WARN, "alarm", 60, AVOW_KV_STR("event", event),
+                     AVOW_KV_STR("detail", alarm.detail));
+}
+
+static void took_back(void *arg, int32_t partition, struct avow_agent *a)
+{
+    struct avow_worker *w = arg;
+    avow_runner_restore_agent(w->slots[partition].runner, a);
+}
+
+void avow_worker_undo(struct avow_worker *w)
+{
+    avow_batch_undo(&w->batch, &w->ctx, took_back, w);
+    for (uint32_t p = 0; p < w->partitions; p++) {
+        if (w->slots[p].runner)
+            avow_runner_rewound(w->slots[p].runner);
+    }
+}
+
+/* --- Commit
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static size_t offsets_of(const struct avow_worker *w, struct avow_bus_tp *tps)
+{
+    size_t n = 0;
+    const struct avow_runner *any = NULL;
+    for (uint32_t p = 0; p < w->partitions; p++) {
+        const struct avow_runner *r = w->slots[p].runner;
+        if (!r || !r->serving)
+            continue;
+        any = r;
+        if (r->moved)
+            tps[n++] = (struct avow_bus_tp){w->topics.name[AVOW_TOPIC_EVIDENCE], r->partition,
+                                            r->next_offset};
+    }
+    if (!n && any) /* a timer's output: without a real offset the transaction would fence nobody
+                      (PROTOCOL R9) */
+        tps[n++] = (struct avow_bus_tp){w->topics.name[AVOW_TOPIC_EVIDENCE], any->partition,
+                                        any->next_offset};
+    return n;
+}
+
+static void pause_after_abort(struct avow_worker *w)
+{
+    uint64_t pause = (uint64_t)++w->failures * ABORT_PAUSE_MS;
+    w->ctx.clock.sleep_ms(w->ctx.clock.arg,
+                          pause < ABORT_PAUSE_MAX_MS ? pause : ABORT_PAUSE_MAX_MS);
+}
+
+enum avow_rc avow_worker_commit(struct avow_worker *w, struct avow_err *err)
+{
+    struct avow_bus_tp tps[AVOW_WORKER_PARTITIONS_MAX];
+    if (!w->batch.open && !w->batch.alarms_count)
+        return AVOW_OK;
+    size_t n = offsets_of(w, tps);
+    if (!n)
+        return AVOW_OK; /* nothing is owned: queued alarms wait */
+    avow_batch_open(&w->batch, &w->ctx);
+    enum avow_rc rc = avow_batch_add_alarms(&w->batch, &w->ctx, err);
+    if (rc)
+        return avow_err_wrap(err, rc, "alarms");
+    struct avow_emit emit = {.guarantee = w->opts.guarantee,
+                             .producer = w->producer,
+                             .consumer = w->evidence,
+                             .topics = &w->topics};
+    rc = avow_emit_batch(&emit, &w->batch, tps, n, err);
+    if (rc == AVOW_BUS_RETRY) {
+        w->ctx.counters.aborts++;
+        avow_log_limited(WARN, "transaction_aborted", 12, AVOW_KV_ERR(err),
+                         AVOW_KV_U64("in_a_row", w->failures + 1));
+        avow_worker_undo(w);
+        pause_after_abort(w);
+        return AVOW_OK;
+    }
+    if (rc)
+        return avow_err_wrap(err, rc, "transaction");
+    w->failures = 0;
+    w->ctx.counters.commits++;
+    avow_batch_settle(&w->batch, AVOW_WORKER_MONO(&w->ctx));
+    for (uint32_t p = 0; p < w->partitions; p++) {
+        if (w->slots[p].runner)
+            avow_runner_committed(w->slots[p].runner);
+    }
+    return AVOW_OK;
+}
+
+/* --- Rebalance
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void fail_later(struct avow_worker *w, enum avow_rc rc, const struct avow_err *err)
+{
+    if (w->failed)
+        return;
+    w->failed = rc;
+    w->failure = *err;
+}
+
+static void assigned(void *arg, const int32_t *partitions, size_t n)
+{
+    struct avow_worker *w = arg;
+    for (size_t i = 0; i < n; i++) {
+        if (partitions[i] < 0 || (uint32_t)partitions[i] >= w->partitions) {
+            struct avow_err err;
+            enum avow_rc rc = avow_err_set(
+                &err, AVOW_REFUSED, 0,
+                "partition %d of %s is assigned, but the bundle names %u partitions",
+                (int)partitions[i], w->topics.name[AVOW_TOPIC_EVIDENCE], w->partitions);
+            fail_later(w, rc, &err);
+            return;
+        }
+        w->slots[partitions[i]].assigned = true;
+    }
+    w->restore_wanted = true;
+    w->restore_not_before_mono_ms = 0;
+    avow_log(INFO, "assigned", AVOW_KV_U64("partitions", n));
+}
+
+static void revoked(void *arg, const int32_t *partitions, size_t n, bool lost)
+{
+    struct avow_worker *w = arg;
+    struct avow_err err;
+    enum avow_rc rc = AVOW_OK;
+    if (lost || w->phase == AVOW_WORKER_STOPPED)
+        avow_worker_undo(w);
+    else
+        rc = avow_worker_commit(w, &err);
+    if (rc) {
+        fail_later(w, rc, &err);
+        avow_worker_undo(w);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (partitions[i] < 0 || (uint32_t)partitions[i] >= w->partitions)
+            continue;
+        struct avow_worker_slot *slot = &w->slots[partitions[i]];
+        avow_runner_free(slot->runner);
+        *slot = (struct avow_worker_slot){0};
+    }
+    avow_log(INFO, lost ? "lost" : "revoked", AVOW_KV_U64("partitions", n));
+    if (w->phase == AVOW_WORKER_RUNS && avow_worker_aux_assign(w, &err))
+        avow_log_limited(WARN, "kafka", 12, AVOW_KV_ERR(&err));
+}
+
+/* --- Start
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static enum avow_rc name_owner(struct avow_worker *w, struct avow_err *err)
+{
+    int n = snprintf(w->ctx.owner, sizeof w->ctx.owner, "avow.%s.%s.%u", w->opts.group,
+                     w->opts.instance, w->opts.thread);
+    if (n < 0 || (size_t)n >= sizeof w->ctx.owner)
+        return avow_err_set(err, AVOW_CONFIG, 0,
+                            "group and instance are too long: avow.%s.%s.%u has more than %u bytes",
+                            w->opts.group, w->opts.instance, w->opts.thread, AVOW_WORKER_OWNER_MAX);
+    (void)avow_str_copy(w->ctx.instance, sizeof w->ctx.instance, avow_str_from(w->opts.instance));
+    return AVOW_OK;
+}
+
+static enum avow_rc check_cluster(struct avow_worker *w, struct avow_err *err)
+{
+    enum avow_rc rc =
+        avow_bus_is_mock(w->opts.bus, 2 * AVOW_WORKER_BUS_TIMEOUT_MS, &w->on_mock, err);
+    if (rc)
+        return rc;
+    if (w->on_mock && w->opts.guarantee == AVOW_EXACTLY_ONCE)
+        return avow_err_set(err, AVOW_CONFIG, 0,
+                            "this is librdkafka's mock cluster, whose transactions do nothing: set "
+                            "processing.guarantee = at_least_once");
+    return AVOW_OK;
+}
+
+static enum avow_rc init(struct avow_worker *w, const struct avow_worker_opts *opts,
+                         struct avow_err *err)
+{
+    uint64_t seed[2];
+    w->opts = *opts;
+    w->ctx.clock = opts->clock;
+    w->ctx.keys = opts->keys;
+    w->ctx.topics = &w->topics;
+    w->ctx.policies = &w->policies;
+    w->ctx.batch = &w->batch;
+    avow_arena_init(&w->ctx.arena, AVOW_WORKER_ARENA_MAX);
+    avow_arena_init(&w->ctx.timer_arena, AVOW_WORKER_ARENA_MAX);
+    enum avow_rc rc = opts->clock.random(opts->clock.arg, seed, sizeof seed, err);
+    if (rc)
+        return rc;
+    avow_policy_store_init(&w->policies, seed[0], seed[1]);
+    w->trust_next = w->policies_next = AVOW_BUS_BEGINNING;
+    w->summary_mono_ms = AVOW_WORKER_MONO(&w->ctx);
+    if (!avow_worker_topics_init(&w->topics, opts->prefix))
+        return avow_err_set(err, AVOW_CONFIG, 0, "the topic prefix is too long");
+    rc = avow_batch_init(&w->batch, err);
+    if (!rc)
+        rc = name_owner(w, err);
+    if (!rc)
+        rc = check_cluster(w, err);
+    struct avow_bus_consumer_opts aux = {.isolation = AVOW_BUS_READ_UNCOMMITTED,
+                                         .on_mock = w->on_mock};
+    if (!rc)
+        rc = avow_bus_consumer_new(opts->bus, &aux, &w->aux, err);
+    return rc ? rc : avow_worker_aux_assign(w, err);
+}
+
+enum avow_rc avow_worker_new(const struct avow_worker_opts *opts, struct avow_worker **out,
+                             struct avow_err *err)
+{
+    AVOW_CLEANUP(avow_worker_free) struct avow_worker *w = calloc(1, sizeof *w);
+    if (!w)
+        return avow_err_set(err, AVOW_NOMEM, 0, "worker");
+    enum avow_rc rc = init(w, opts, err);
+    if (rc)
+        return rc;
+    *out = AVOW_STEAL(w);
+    return AVOW_OK;
+}
+
+void avow_worker_free(struct avow_worker *w)
+{
+    if (!w)
+        return;
+    w->phase = AVOW_WORKER_STOPPED;
+    if (w->evidence) {
+        avow_worker_undo(w);
+        avow_bus_consumer_free(w->evidence);
+    }
+    for (size_t p = 0; p < AVOW_WORKER_PARTITIONS_MAX; p++)
+        avow_runner_free(w->slots[p].runner);
+    avow_bus_consumer_free(w->aux);
+    avow_bus_producer_free(w->producer);
+    avow_bus_producer_free(w->markers);
+    avow_batch_deinit(&w->batch);
+    avow_policy_store_deinit(&w->policies);
+    avow_trust_free(w->trust);
+    avow_arena_deinit(&w->ctx.arena);
+    avow_arena_deinit(&w->ctx.timer_arena);
+    free(w);
+}
+
+/* PROTOCOL R23: murmur2 mod P must mean the same to everybody. */
+static enum avow_rc check_partitions(struct avow_worker *w, struct avow_err *err)
+{
+    for (size_t t = 0; t < AVOW_TOPIC_COUNT; t++) {
+        uint32_t count,
+            want = avow_worker_topic_is_partitioned((enum avow_worker_topic)t) ? w->partitions : 0;
+        enum avow_rc rc = avow_bus_partition_count(w->opts.bus, w->topics.name[t],
+                                                   AVOW_WORKER_BUS_TIMEOUT_MS, &count, err);
+        if (rc)
+            return rc;
+        if (want && count != want)
+            return avow_err_set(err, AVOW_REFUSED, 0,
+                                "topic %s has %u partitions, the bundle says %u: not serving",
+                                w->topics.name[t], count, want);
+    }
+    return AVOW_OK;
+}
+
+static enum avow_rc make_clients(struct avow_worker *w, struct avow_err *err)
+{
+    const char *topics[] = {w->topics.name[AVOW_TOPIC_STATE], w->topics.name[AVOW_TOPIC_VERDICTS],
+                            w->topics.name[AVOW_TOPIC_REVOCATIONS],
+                            w->topics.name[AVOW_TOPIC_EPOCHS],
+                            w->topics.name[AVOW_TOPIC_DEADLETTER]};
+    struct avow_bus_producer_opts txn = {.topics = topics, .n_topics = AVOW_ARRAY_LEN(topics)};
+    if (w->opts.guarantee == AVOW_EXACTLY_ONCE) {
+        txn.transactional_id = w->ctx.owner;
+        txn.txn_timeout_ms = AVOW_WORKER_SESSION_MS;
+    }
+    const char *epochs = w->topics.name[AVOW_TOPIC_EPOCHS];
+    struct avow_bus_producer_opts plain = {.topics = &epochs, .n_topics = 1};
+    struct avow_bus_consumer_opts evidence = {.group = w->opts.group,
+                                              .subscribe = w->topics.name[AVOW_TOPIC_EVIDENCE],
+                                              .session_timeout_ms = AVOW_WORKER_SESSION_MS,
+                                              .rebalance = {w, assigned, revoked},
+                                              .isolation = AVOW_BUS_READ_COMMITTED,
+                                              .fetch_wait_ms = 50,
+                                              .on_mock = w->on_mock};
+    enum avow_rc rc =
+        w->producer ? AVOW_OK : avow_bus_producer_new(w->opts.bus, &txn, &w->producer, err);
+    if (!rc && !w->markers)
+        rc = avow_bus_producer_new(w->opts.bus, &plain, &w->markers, err);
+    w->ctx.markers = w->markers;
+    if (!rc && !w->evidence)
+        rc = avow_bus_consumer_new(w->opts.bus, &evidence, &w->evidence, err);
+    return rc;
+}
+
+/* The bundle is there: everything else can begin. Transient failures are retried by the next tick.
+ */
+static enum avow_rc begin(struct avow_worker *w, struct avow_err *err)
+{
+    w->partitions = avow_trust_bundle(w->ctx.trust)->partitions;
+    enum avow_rc rc = check_partitions(w, err);
+    w->policies_next = AVOW_BUS_BEGINNING;
+    if (!rc)
+        rc = avow_worker_aux_assign(w, err);
+    if (!rc)
+        rc = avow_worker_aux_read_to_end(w, AVOW_TOPIC_POLICIES, 0, err);
+    if (!rc)
+        rc = make_clients(w, err);
+    if (rc)
+        return rc;
+    avow_policy_store_purge(&w->policies);
+    w->policies.rescan_wanted = false;
+    w->phase = AVOW_WORKER_RUNS;
+    avow_log(INFO, "started", AVOW_KV_STR("id", w->ctx.owner), AVOW_KV_STR("group", w->opts.group),
+             AVOW_KV_STR("guarantee",
+                         w->opts.guarantee == AVOW_EXACTLY_ONCE ? "exactly_once" : "at_least_once"),
+             AVOW_KV_U64("partitions", w->partitions));
+    return AVOW_OK;
+}
+
+static enum avow_rc wait_for_trust(struct avow_worker *w, unsigned timeout_ms, struct avow_err *err)
+{
+    enum avow_rc rc = avow_worker_aux_poll(w, timeout_ms, AUX_PER_TICK, NULL, err);
+    if (!rc)
+        rc = avow_worker_aux_read_to_end(w, AVOW_TOPIC_TRUST, 0, err);
+    if (!rc && !w->ctx.trust) {
+        avow_log_limited(INFO, "waiting", WAIT_LOG_PER_MINUTE,
+                         AVOW_KV_STR("for", "a trust bundle signed by root"),
+                         AVOW_KV_STR("topic", w->topics.name[AVOW_TOPIC_TRUST]));
+        return AVOW_OK;
+    }
+    return rc ? rc : begin(w, err);
+}
+
+/* --- Loop
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
+
+/* The evidence consumer is ahead of what was taken: after an abort, or while the clock was wrong.
+ */
+static enum avow_rc rewind_evidence(struct avow_worker *w, struct avow_err *err)
+{
+    struct avow_bus_tp tps[AVOW_WORKER_PARTITIONS_MAX];
+    size_t n = 0;
+    for (uint32_t p = 0; p < w->partitions; p++) {
+        struct avow_runner *r = w->slots[p].runner;
+        if (r && r->serving && r->rewind && r->health == AVOW_EPOCH_BELL_HEALTHY)
+            tps[n++] = (struct avow_bus_tp){w->topics.name[AVOW_TOPIC_EVIDENCE], r->partition,
+                                            r->next_offset};
+    }
+    enum avow_rc rc = n ? avow_bus_assign(w->evidence, tps, n, err) : AVOW_OK;
+    for (size_t i = 0; i < n && !rc; i++)
+        w->slots[tps[i].partition].runner->rewind = false;
+    return rc;
+}
+
+/* Retention overtook the group while it was running. */
+static enum avow_rc evidence_overtaken(struct avow_worker *w, int32_t partition,
+                                       struct avow_err *err)
+{
+    int64_t low, high;
+    struct avow_runner *r = avow_worker_runner(w, partition);
+    if (!r || !r->serving)
+        return AVOW_OK;
+    enum avow_rc rc = avow_worker_watermarks(w, AVOW_TOPIC_EVIDENCE, partition, &low, &high, err);
+    if (rc)
+        return rc;
+    int64_t to = r->next_offset < low ? low : r->next_offset > high ? high : r->next_offset;
+    char detail[AVOW_ALARM_DETAIL_MAX];
+    (void)snprintf(detail, sizeof detail,
+                   "partition %d: evidence %lld is not in the log; continuing at %lld",
+                   (int)partition, (long long)r->next_offset, (long long)to);
+    avow_worker_alarm(w, "evidence.lost", avow_bytes_make(detail, strlen(detail)), detail);
+    r->next_offset = to;
+    r->moved = true;
+    struct avow_bus_tp tp = {w->topics.name[AVOW_TOPIC_EVIDENCE], partition, to};
+    return avow_bus_assign(w->evidence, &tp, 1, err);
+}
+
+static enum avow_rc one_evidence(struct avow_worker *w, const struct avow_bus_msg *m,
+                                 struct avow_err *err)
+{
+    struct avow_runner *r = avow_worker_runner(w, m->partition);
+    enum avow_rc rc = r ? avow_runner_evidence(r, m, err) : AVOW_OK;
+    if (rc != AVOW_LIMIT)
+        return rc;
+    /* A limit of ours, not of the agent's: redo the batch without this record. */
+    avow_log_limited(ERROR, "evidence_skipped", 12, AVOW_KV_ERR(err));
+    w->ctx.counters.aborts++;
+    avow_worker_undo(w);
+    return AVOW_OK;
+}
+
+static enum avow_rc poll_evidence(struct avow_worker *w, unsigned timeout_ms, struct avow_err *err)
+{
+    enum avow_rc rc = rewind_evidence(w, err);
+    w->evidence_idle = false;
+    for (unsigned i = 0; !rc && i < AVOW_BATCH_RECORDS_MAX && !avow_batch_is_full(&w->batch); i++) {
+        struct avow_bus_msg m = {0};
+        rc = avow_bus_poll(w->evidence, i ? 0 : timeout_ms, &m, err);
+        if (rc == AVOW_NOTFOUND)
+            rc = evidence_overtaken(w, (int32_t)err->native, err);
+        if (avow_worker_is_transient(rc)) {
+            avow_log_limited(WARN, "kafka", 12, AVOW_KV_ERR(err));
+            rc = AVOW_OK;
+            break;
+        }
+        if (w->failed) {
+            *err = w->failure;
+            return w->failed;
+        }
+        w->evidence_idle = !rc && !m.topic;
+        if (rc || !m.topic)
+            break;
+        rc = one_evidence(w, &m, err);
+    }
+    return rc;
+}
+
+/* Markers that are due soon need to know how far evidence goes. One failure is enough to stop
+ * asking for this turn. */
+static void look_up_watermarks(struct avow_worker *w)
+{
+    for (uint32_t p = 0; p < w->partitions; p++) {
+        struct avow_runner *r = w->slots[p].runner;
+        int64_t low, high, at;
+        struct avow_err err;
+        if (!r || !avow_runner_wants_watermark(r))
+            continue;
+        const char *topic = w->topics.name[AVOW_TOPIC_EVIDENCE];
+        enum avow_rc rc = avow_bus_watermarks(w->aux, topic, (int32_t)p, 500, &low, &high, &err);
+        if (!rc) {
+            avow_runner_watermark(r, high);
+            rc = avow_bus_position(w->evidence, topic, (int32_t)p, &at, &err);
+            if (!rc && w->evidence_idle)
+                avow_runner_passed(r, at);
+        }
+        if (rc) {
+            avow_log_limited(WARN, "kafka", 12, AVOW_KV_ERR(&err));
+            return;
+        }
+    }
+}
+
+static enum avow_rc tick_runners(struct avow_worker *w, struct avow_err *err)
+{
+    bool policies_changed = w->policies.changes != w->policy_changes_seen;
+    w->policy_changes_seen = w->policies.changes;
+    for (uint32_t p = 0; p < w->partitions; p++) {
+        struct avow_runner *r = w->slots[p].runner;
+        if (!r)
+            continue;
+        if (policies_changed)
+            avow_runner_review_all(r);
+        enum avow_rc rc = avow_runner_tick(r, err);
+        if (rc)
+            return avow_err_wrap(err, rc, "partition %u", p);
+    }
+    return AVOW_OK;
+}
+
+static enum avow_rc restore_if_wanted(struct avow_worker *w, struct avow_err *err)
+{
+    if (!w->restore_wanted || AVOW_WORKER_MONO(&w->ctx) < w->restore_not_before_mono_ms)
+        return AVOW_OK;
+    enum avow_rc rc = avow_worker_commit(w, err); /* the clients are about to be busy */
+    if (!rc)
+        rc = avow_worker_restore(w, err);
+    if (!rc) {
+        w->restore_wanted = false;
+        avow_log(INFO, "ready", AVOW_KV_STR("id", w->ctx.owner));
+    } else if (avow_worker_is_transient(rc)) {
+        avow_log_limited(WARN, "restore_failed", 12, AVOW_KV_ERR(err));
+        w->restore_not_before_mono_ms = AVOW_WORKER_MONO(&w->ctx) + RETRY_PAUSE_MS;
+        rc = AVOW_OK;
+    }
+    return rc;
+}
+
+/* A head names chunks that were thrown away when nothing named them. */
+static enum avow_rc rescan_if_wanted(struct avow_worker *w, struct avow_err *err)
+{
+    if (!w->policies.rescan_wanted)
+        return AVOW_OK;
+    w->policies.rescan_wanted = false;
+    w->policies_next = AVOW_BUS_BEGINNING;
+    return avow_worker_aux_assign(w, err);
+}
+
+static void summary(struct avow_worker *w)
+{
+    uint64_t mono = AVOW_WORKER_MONO(&w->ctx);
+    if (mono - w->summary_mono_ms < SUMMARY_EVERY_MS)
+        return;
+    w->summary_mono_ms = mono;
+    const struct avow_worker_counters *c = &w->ctx.counters;
+    uint64_t dropped = 0, agents = 0;
+    for (size_t i = 0; i < AVOW_DROP_REASON_COUNT; i++)
+        dropped += c->dropped[i];
+    for (uint32_t p = 0; p < w->partitions; p++)
+        agents += w->slots[p].runner ? w->slots[p].runner->views.watched : 0;
+    avow_log(INFO, "summary", AVOW_KV_U64("agents", agents), AVOW_KV_U64("consumed", c->consumed),
+             AVOW_KV_U64("appraised", c->appraised), AVOW_KV_U64("dropped", dropped),
+             AVOW_KV_U64("verdicts", c->verdicts), AVOW_KV_U64("revocations", c->revocations),
+             AVOW_KV_U64("directives", c->directives), AVOW_KV_U64("alarms", c->alarms),
+             AVOW_KV_U64("markers", c->markers), AVOW_KV_U64("commits", c->commits),
+             AVOW_KV_U64("aborts", c->aborts), AVOW_KV_U64("refused", c->refused),
+             AVOW_KV_U64("dead_letters", c->dead_letters),
+             AVOW_KV_U64("dead_letters_withheld", c->dead_letters_withheld));
+}
+
+static enum avow_rc run(struct avow_worker *w, unsigned timeout_ms, struct avow_err *err)
+{
+    enum avow_rc rc = restore_if_wanted(w, err);
+    if (!rc)
+        rc = avow_worker_aux_poll(w, 0, AUX_PER_TICK, NULL, err);
+    if (!rc)
+        rc = rescan_if_wanted(w, err);
+    unsigned wait = w->batch.open && timeout_ms > URGENT_POLL_MS ? URGENT_POLL_MS : timeout_ms;
+    if (!rc)
+        rc = poll_evidence(w, wait, err);
+    if (!rc)
+        look_up_watermarks(w);
+    if (!rc)
+        rc = tick_runners(w, err);
+    (void)avow_bus_in_flight(w->markers); /* serves delivery reports */
+    if (!rc && avow_batch_is_due(&w->batch, AVOW_WORKER_MONO(&w->ctx), w->evidence_idle))
+        rc = avow_worker_commit(w, err);
+    summary(w);
+    return rc;
+}
+
+enum avow_rc avow_worker_tick(struct avow_worker *w, unsigned timeout_ms, struct avow_err *err)
+{
+    enum avow_rc rc =
+        w->phase == AVOW_WORKER_RUNS ? run(w, timeout_ms, err) : wait_for_trust(w, timeout_ms, err);
+    if (!avow_worker_is_transient(rc))
+        return rc;
+    avow_log_limited(WARN, "kafka", 12, AVOW_KV_ERR(err));
+    w->ctx.clock.sleep_ms(w->ctx.clock.arg, timeout_ms);
+    return AVOW_OK;
+}
+
+enum avow_rc avow_worker_stop(struct avow_worker *w, struct avow_err *err)
+{
+    enum avow_rc rc = w->phase == AVOW_WORKER_RUNS ? avow_worker_commit(w, err) : AVOW_OK;
+    w->phase = AVOW_WORKER_STOPPED;
+    if (rc)
+        return rc;
+    avow_bus_consumer_free(w->evidence); /* revoked runs; the group learns at once */
+    w->evidence = NULL;
+    struct avow_err flush;
+    if (w->markers && avow_bus_flush(w->markers, MARKER_FLUSH_MS, &flush))
+        avow_log(WARN, "markers_not_flushed", AVOW_KV_ERR(&flush));
+    avow_log(INFO, "stopped", AVOW_KV_STR("id", w->ctx.owner));
+    return AVOW_OK;
+}
+
+bool avow_worker_is_ready(const struct avow_worker *w)
+{
+    if (w->phase != AVOW_WORKER_RUNS || w->restore_wanted)
+        return false;
+    for (uint32_t p = 0; p < w->partitions; p++) {
+        const struct avow_runner *r = w->slots[p].runner;
+        if (r && r->serving)
+            return true;
+    }
+    return false;
+}
+
+struct avow_runner *avow_worker_runner(const struct avow_worker *w, int32_t partition)
+{
+    return partition >= 0 && (uint32_t)partition < w->partitions ? w->slots[partition].runner
+                                                                 : NULL;
+}
+
+const struct avow_worker_counters *avow_worker_counters(const struct avow_worker *w)
+{
+    return &w->ctx.counters;
+}
