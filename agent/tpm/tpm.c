@@ -1,0 +1,183 @@
+#define _GNU_SOURCE /* strdup, setenv */
+#include "tpm_internal.h"
+
+#include "avow/base/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tss2/tss2_rc.h>
+#include <tss2/tss2_tctildr.h>
+
+#include "avow/base/banned.h"
+
+#define LEFTOVERS_MAX 64u
+
+enum avow_rc avow_tpm_new(const struct avow_tpm_opts *opts, struct avow_tpm **out,
+                          struct avow_err *err)
+{
+    AVOW_CLEANUP(avow_tpm_free) struct avow_tpm *t = calloc(1, sizeof *t);
+    if (!t)
+        return avow_err_set(err, AVOW_NOMEM, 0, "TPM");
+    t->ek.handle = t->ak.handle = ESYS_TR_NONE;
+    t->hold = opts->hold;
+    t->startup = opts->startup;
+    avow_buf_init(&t->ak_public_bytes, sizeof(TPM2B_PUBLIC));
+    if (opts->tcti && !(t->tcti_name = strdup(opts->tcti)))
+        return avow_err_set(err, AVOW_NOMEM, 0, "TPM");
+    /* The TSS prints every failure to stderr; ours go to our log, once. */
+    setenv("TSS2_LOG", "all+NONE", 0);
+    *out = AVOW_STEAL(t);
+    return AVOW_OK;
+}
+
+bool avow_tpm_tcti_is_shared(const char *tcti)
+{
+    struct avow_str s = avow_str_from(tcti);
+    return !tcti || !*tcti || avow_str_starts(s, "device:/dev/tpmrm") ||
+           avow_str_starts(s, "tabrmd");
+}
+
+void avow_tpm_flush(struct avow_tpm *t, ESYS_TR *handle)
+{
+    if (*handle != ESYS_TR_NONE && t->esys && Esys_FlushContext(t->esys, *handle))
+        Esys_TR_Close(t->esys, handle); /* the object may be gone already */
+    *handle = ESYS_TR_NONE;
+}
+
+void avow_tpm_slot_unload(struct avow_tpm *t, struct avow_tpm_slot *slot)
+{
+    if (slot->persistent && slot->handle != ESYS_TR_NONE && t->esys)
+        Esys_TR_Close(t->esys, &slot->handle);
+    else
+        avow_tpm_flush(t, &slot->handle);
+    slot->handle = ESYS_TR_NONE;
+    slot->persistent = false;
+}
+
+void avow_tpm_slot_forget(struct avow_tpm_slot *slot)
+{
+    Esys_Free(slot->saved);
+    *slot = (struct avow_tpm_slot){.handle = ESYS_TR_NONE};
+}
+
+static void disconnect(struct avow_tpm *t)
+{
+    if (t->esys)
+        Esys_Finalize(&t->esys);
+    if (t->tcti)
+        Tss2_TctiLdr_Finalize(&t->tcti);
+    t->esys = NULL;
+    t->tcti = NULL;
+    t->ek.handle = t->ak.handle = ESYS_TR_NONE;
+    t->ek.persistent = t->ak.persistent = false;
+}
+
+void avow_tpm_free(struct avow_tpm *t)
+{
+    if (!t)
+        return;
+    avow_tpm_slot_unload(t, &t->ak);
+    avow_tpm_slot_unload(t, &t->ek);
+    disconnect(t);
+    avow_tpm_slot_forget(&t->ak);
+    avow_tpm_slot_forget(&t->ek);
+    avow_buf_deinit(&t->ak_public_bytes);
+    free(t->tcti_name);
+    free(t);
+}
+
+enum avow_rc avow_tpm_fail(struct avow_tpm *t, TSS2_RC rc, const char *what, struct avow_err *err)
+{
+    /* Still connected to a healthy TPM in most cases: leave no object behind. Where the connection
+     * is what failed, these calls fail at once. */
+    avow_tpm_slot_unload(t, &t->ak);
+    avow_tpm_slot_unload(t, &t->ek);
+    disconnect(t);
+    return avow_err_set(err, AVOW_TPM, (int64_t)rc, "%s: %s", what, Tss2_RC_Decode(rc));
+}
+
+TPM2_RC avow_tpm_rc_base(TSS2_RC rc)
+{
+    if (rc & TSS2_RC_LAYER_MASK)
+        return rc; /* not the TPM's */
+    if (rc & TPM2_RC_FMT1)
+        return rc & (TPM2_RC_FMT1 | 0x3Fu);
+    return rc;
+}
+
+bool avow_tpm_rc_is_full(TSS2_RC rc)
+{
+    switch (avow_tpm_rc_base(rc)) {
+    case TPM2_RC_CONTEXT_GAP:
+    case TPM2_RC_OBJECT_MEMORY:
+    case TPM2_RC_SESSION_MEMORY:
+    case TPM2_RC_MEMORY:
+    case TPM2_RC_SESSION_HANDLES:
+    case TPM2_RC_OBJECT_HANDLES:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static unsigned flush_range(struct avow_tpm *t, TPM2_HANDLE first)
+{
+    TPMS_CAPABILITY_DATA *data = NULL;
+    TPMI_YES_NO more = 0;
+    unsigned flushed = 0;
+    if (Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES,
+                           first, LEFTOVERS_MAX, &more, &data))
+        return 0;
+    for (UINT32 i = 0; i < data->data.handles.count && i < LEFTOVERS_MAX; i++) {
+        ESYS_TR tr = ESYS_TR_NONE;
+        if (Esys_TR_FromTPMPublic(t->esys, data->data.handles.handle[i], ESYS_TR_NONE, ESYS_TR_NONE,
+                                  ESYS_TR_NONE, &tr))
+            continue;
+        avow_tpm_flush(t, &tr);
+        flushed++;
+    }
+    Esys_Free(data);
+    return flushed;
+}
+
+void avow_tpm_flush_leftovers(struct avow_tpm *t)
+{
+    avow_tpm_slot_unload(t, &t->ak);
+    avow_tpm_slot_unload(t, &t->ek);
+    unsigned n = flush_range(t, TPM2_TRANSIENT_FIRST) + flush_range(t, TPM2_LOADED_SESSION_FIRST) +
+                 flush_range(t, TPM2_ACTIVE_SESSION_FIRST);
+    avow_log_limited(WARN, "tpm.full", 6, AVOW_KV_U64("flushed", n),
+                     AVOW_KV_STR("reason", "objects of a process that ended were still loaded"));
+}
+
+enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err)
+{
+    if (t->esys)
+        return AVOW_OK;
+    const char *name = t->tcti_name && *t->tcti_name ? t->tcti_name : NULL;
+    TSS2_RC rc = Tss2_TctiLdr_Initialize(name, &t->tcti);
+    if (rc) {
+        t->tcti = NULL;
+        (void)avow_tpm_fail(t, rc, "connect", err);
+        return avow_err_wrap(err, AVOW_TPM, "TPM \"%s\"", name ? name : "default");
+    }
+    rc = Esys_Initialize(&t->esys, t->tcti, NULL);
+    if (rc)
+        return avow_tpm_fail(t, rc, "TPM session", err);
+    if (t->startup) {
+        rc = Esys_Startup(t->esys, TPM2_SU_CLEAR);
+        if (rc && rc != TPM2_RC_INITIALIZE) /* INITIALIZE: it was done before (Part 3, 9.3) */
+            return avow_tpm_fail(t, rc, "TPM2_Startup", err);
+    }
+    return AVOW_OK;
+}
+
+void avow_tpm_close(struct avow_tpm *t)
+{
+    avow_tpm_slot_unload(t, &t->ek); /* seldom needed: leave its place to others */
+    if (t->hold)
+        return;
+    avow_tpm_slot_unload(t, &t->ak);
+    disconnect(t);
+}

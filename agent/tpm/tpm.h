@@ -1,0 +1,112 @@
+/* tpm.h - one TPM through a TCTI: connection, EK, AK, PCRs, quote, activation. Layer: agent/tpm,
+ * the only user of ESAPI. Spec: TPM 2.0 Part 3 r1.38; TCG EK Credential Profile 2.5, template L-1.
+ *
+ * One object, one thread. Every operation is bracketed by avow_tpm_open and avow_tpm_close. With
+ * `hold` the connection and the loaded AK stay between rounds (a device behind a resource manager);
+ * without, the TPM is left as it was found and the connection is closed, so that others may use a
+ * TPM that serves one connection at a time (/dev/tpm0, swtpm). After an AVOW_TPM failure the
+ * connection is dropped; the next avow_tpm_open makes a new one. No TSS type leaves this folder.
+ * Keys have empty authorisation values: only a host's root opens its TPM, and an AK signs nothing
+ * but quotes. */
+#ifndef AVOW_AGENT_TPM_H
+#define AVOW_AGENT_TPM_H
+
+#include "avow/base/buf.h"
+#include "avow/base/cleanup.h"
+#include "avow/crypto/digest.h"
+
+#define AVOW_TPM_PCRS 24u
+#define AVOW_TPM_CERT_MAX (16u * 1024u) /* PROTOCOL B6 */
+#define AVOW_TPM_CERTS_MAX 8u           /* PROTOCOL B6 */
+
+struct avow_tpm;
+struct avow_tpm_opts {
+    const char *tcti; /* "device:/dev/tpmrm0", "swtpm:path=..."; NULL: the TSS's default */
+    bool hold;
+    bool startup; /* send TPM2_Startup(CLEAR) if nobody did: rigs only, firmware does it on hosts */
+};
+/* Connects to nothing yet. Errors: AVOW_NOMEM. */
+enum avow_rc avow_tpm_new(const struct avow_tpm_opts *opts, struct avow_tpm **out,
+                          struct avow_err *err) AVOW_MUST_CHECK;
+void avow_tpm_free(struct avow_tpm *t);
+AVOW_DEFINE_CLEANUP(struct avow_tpm, avow_tpm_free);
+/* True for a TCTI of a device with a resource manager, where holding is free. */
+bool avow_tpm_tcti_is_shared(const char *tcti);
+/* Errors: AVOW_TPM with the TSS2_RC in native and its text in the message. */
+enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err) AVOW_MUST_CHECK;
+void avow_tpm_close(struct avow_tpm *t);
+
+/* --- Identity (all need an open TPM)
+ * ------------------------------------------------------------------------ */
+enum avow_tpm_ak_alg { AVOW_TPM_AK_RSASSA, AVOW_TPM_AK_RSAPSS, AVOW_TPM_AK_ECDSA };
+bool avow_tpm_ak_alg_parse(const char *text, enum avow_tpm_ak_alg *out) AVOW_MUST_CHECK;
+
+/* EK: the persistent object 0x81010001 if it has template L-1 (RSA 2048), else a primary object
+ * made from it. Appends its TPM2B_PUBLIC. Errors: AVOW_TPM. */
+enum avow_rc avow_tpm_ek_public(struct avow_tpm *t, struct avow_buf *out,
+                                struct avow_err *err) AVOW_MUST_CHECK;
+/* DER certificates: [0] that of the EK (NV 0x01C00002), then those at 0x01C00100 to 0x01C001FF.
+ * None is not an error. Each has its own buffer; the caller deinits all AVOW_TPM_CERTS_MAX of them.
+ * Errors: AVOW_TPM. */
+struct avow_tpm_certs {
+    struct avow_buf der[AVOW_TPM_CERTS_MAX];
+    size_t count;
+};
+void avow_tpm_certs_init(struct avow_tpm_certs *c);
+void avow_tpm_certs_deinit(struct avow_tpm_certs *c);
+enum avow_rc avow_tpm_ek_certs(struct avow_tpm *t, struct avow_tpm_certs *out,
+                               struct avow_err *err) AVOW_MUST_CHECK;
+
+/* Makes a restricted signing key below the EK and appends its blob (public and encrypted private
+ * area, for a file). Errors: AVOW_TPM, AVOW_NOMEM. */
+enum avow_rc avow_tpm_ak_create(struct avow_tpm *t, enum avow_tpm_ak_alg alg, struct avow_buf *blob,
+                                struct avow_err *err) AVOW_MUST_CHECK;
+/* Loads a blob of this TPM. Errors: AVOW_PARSE (not a blob), AVOW_REFUSED (another TPM's, or
+ * another algorithm than `alg`: the message says which), AVOW_TPM. */
+enum avow_rc avow_tpm_ak_load(struct avow_tpm *t, enum avow_tpm_ak_alg alg, struct avow_bytes blob,
+                              struct avow_err *err) AVOW_MUST_CHECK;
+/* TPM2B_PUBLIC of the loaded AK, borrowed until the next load. */
+struct avow_bytes avow_tpm_ak_public(const struct avow_tpm *t);
+/* TPM2_ActivateCredential with TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET (with their sizes).
+ * Appends the secret; the caller wipes it. Errors: AVOW_PARSE, AVOW_REFUSED (not meant for this EK
+ * and AK), AVOW_TPM. */
+enum avow_rc avow_tpm_activate(struct avow_tpm *t, struct avow_bytes id_object,
+                               struct avow_bytes encrypted_secret, struct avow_buf *secret,
+                               struct avow_err *err) AVOW_MUST_CHECK;
+
+/* --- PCRs and quotes (all need an open TPM)
+ * ----------------------------------------------------------------- */
+#define AVOW_TPM_BANKS_MAX 4u
+struct avow_tpm_banks { /* banks in which all 24 PCRs are allocated; unknown hashes are left out */
+    enum avow_hash list[AVOW_TPM_BANKS_MAX];
+    size_t count;
+};
+enum avow_rc avow_tpm_banks_read(struct avow_tpm *t, struct avow_tpm_banks *out,
+                                 struct avow_err *err) AVOW_MUST_CHECK;
+bool avow_tpm_bank_is_active(const struct avow_tpm_banks *banks, enum avow_hash bank);
+/* The first active one of sha256, sha384, sha512, sha1 (PROTOCOL B3.1); false if none is. */
+bool avow_tpm_bank_best(const struct avow_tpm_banks *banks, enum avow_hash *out) AVOW_MUST_CHECK;
+
+struct avow_tpm_pcrs {
+    enum avow_hash bank;
+    uint8_t values[AVOW_TPM_PCRS]
+                  [AVOW_DIGEST_MAX]; /* the first avow_hash_len(bank) bytes of each */
+};
+/* Errors: AVOW_TPM, AVOW_NOTFOUND (the bank is not active). */
+enum avow_rc avow_tpm_pcr_read(struct avow_tpm *t, enum avow_hash bank, struct avow_tpm_pcrs *out,
+                               struct avow_err *err) AVOW_MUST_CHECK;
+/* One command for all given banks. Errors: AVOW_TPM. */
+struct avow_tpm_extend {
+    enum avow_hash bank;
+    struct avow_digest digest;
+};
+enum avow_rc avow_tpm_pcr_extend(struct avow_tpm *t, uint32_t pcr,
+                                 const struct avow_tpm_extend *list, size_t n,
+                                 struct avow_err *err) AVOW_MUST_CHECK;
+/* TPM2_Quote of all 24 PCRs of one bank by the loaded AK. Appends TPMS_ATTEST and TPMT_SIGNATURE.
+ * Errors: AVOW_STATE (no AK loaded), AVOW_TPM. */
+enum avow_rc avow_tpm_quote(struct avow_tpm *t, enum avow_hash bank,
+                            const uint8_t qualifying_data[32], struct avow_buf *attest,
+                            struct avow_buf *signature, struct avow_err *err) AVOW_MUST_CHECK;
+
+#endif

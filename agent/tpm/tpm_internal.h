@@ -1,0 +1,51 @@
+/* tpm_internal.h - what the files of agent/tpm share. Not for others. */
+#ifndef AVOW_AGENT_TPM_INTERNAL_H
+#define AVOW_AGENT_TPM_INTERNAL_H
+
+#include "tpm.h"
+
+#include <tss2/tss2_esys.h>
+
+/* An object that is loaded now, or saved for later in a connection that has ended. */
+struct avow_tpm_slot {
+    ESYS_TR handle;      /* ESYS_TR_NONE: not loaded */
+    TPMS_CONTEXT *saved; /* owned, NULL: none */
+    bool persistent;     /* handle is of an object that stays in the TPM */
+};
+
+struct avow_tpm {
+    char *tcti_name; /* owned, NULL: default */
+    bool hold, startup;
+    TSS2_TCTI_CONTEXT *tcti;
+    ESYS_CONTEXT *esys; /* NULL: no connection */
+    struct avow_tpm_slot ek, ak;
+    bool have_ak;
+    TPM2B_PUBLIC ak_public;
+    TPM2B_PRIVATE ak_private;
+    struct avow_buf ak_public_bytes;
+};
+
+/* Fills err (AVOW_TPM) and drops the connection, whose state is unknown from now on. */
+enum avow_rc avow_tpm_fail(struct avow_tpm *t, TSS2_RC rc, const char *what, struct avow_err *err);
+/* True if the TPM has no room because somebody died without flushing. */
+bool avow_tpm_rc_is_full(TSS2_RC rc);
+/* The response code without layer, handle, parameter and session number (Part 2, 6.6.2). */
+TPM2_RC avow_tpm_rc_base(TSS2_RC rc);
+/* Flushes every transient object and session that is left. Whoever sees them owns them: behind a
+ * resource manager a client sees its own only, and without one the connection is exclusive. */
+void avow_tpm_flush_leftovers(struct avow_tpm *t);
+
+/* Loads the EK into t->ek. */
+enum avow_rc avow_tpm_need_ek(struct avow_tpm *t, struct avow_err *err) AVOW_MUST_CHECK;
+/* Loads the AK into t->ak. */
+enum avow_rc avow_tpm_need_ak(struct avow_tpm *t, struct avow_err *err) AVOW_MUST_CHECK;
+/* Flushes the object if it is loaded; keeps its saved context. */
+void avow_tpm_slot_unload(struct avow_tpm *t, struct avow_tpm_slot *slot);
+/* Forgets everything about the object without talking to the TPM. */
+void avow_tpm_slot_forget(struct avow_tpm_slot *slot);
+/* A session that satisfies the EK's policy: PolicySecret(endorsement) (EK Credential Profile 2.5,
+ * B.3.3). */
+TSS2_RC avow_tpm_ek_session(struct avow_tpm *t, ESYS_TR *out);
+void avow_tpm_flush(struct avow_tpm *t, ESYS_TR *handle);
+
+#endif
