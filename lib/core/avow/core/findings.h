@@ -1,4 +1,5 @@
-/* findings.h - every finding: one table. Layer: core. Ids are public, dotted, append-only; a golden test locks them. */
+/* findings.h - every finding: one table. Layer: core. Ids are public, dotted, append-only; a golden
+ * test locks them. */
 #ifndef AVOW_CORE_FINDINGS_H
 #define AVOW_CORE_FINDINGS_H
 
@@ -6,36 +7,62 @@
 
 #define AVOW_FINDINGS_KEPT 32u /* PROTOCOL B6; the rest are counted */
 
-/* X(name, id, default severity, Keylime's event id or NULL, text). docs/FINDINGS.md is generated from it. */
-#define AVOW_FINDING_MAP(X)                                                                                          \
-    X(EVIDENCE_MALFORMED, "evidence.malformed", "critical", NULL, "an attributed evidence breaks its own format")      \
-    X(EVIDENCE_UNPROVEN, "evidence.unproven", "critical", NULL, "the agent talks but proves nothing")                  \
-    X(QUOTE_SELECTION, "quote.selection", "critical", "quote_validation.quote_validation", "the quote does not cover all 24 PCRs of one bank") \
-    X(QUOTE_BANK, "quote.bank", "critical", "quote_validation.quote_validation", "the quoted bank is not enrolled")     \
-    X(QUOTE_QUALIFIED_SIGNER, "quote.qualified_signer", "critical", NULL, "the AK is not where it was enrolled")        \
-    X(TPM_COUNTERS_REGRESSED, "tpm.counters_regressed", "critical", NULL, "the TPM's counters went back")              \
-    X(PCR_MISMATCH, "pcr.mismatch", "critical", "pcr_validation.invalid_pcr", "a PCR has none of the enrolled values")  \
-    X(IMA_MISSING, "ima.missing", "critical", "pcr_validation.missing_ima_list", "the policy demands an IMA list and there is none") \
-    X(IMA_PCR_MISMATCH, "ima.pcr_mismatch", "critical", "pcr_validation.ima_pcr", "the IMA list does not explain the quoted PCR 10") \
-    X(IMA_TEMPLATE_HASH, "ima.template_hash", "critical", "ima.validation.ima_hash", "an entry's template hash is not that of its data") \
-    X(IMA_TEMPLATE_UNKNOWN, "ima.template_unknown", "critical", "ima.validation.no_validator", "an entry's template is not known") \
-    X(IMA_PCR_INDEX, "ima.pcr_index", "critical", "ima.validation.ima_pcr", "an entry belongs to a PCR that is not enrolled") \
-    X(IMA_BANK_PADDED, "ima.bank_padded", "critical", NULL, "the bank's IMA hashes are padded SHA-1")                   \
-    X(IMA_VIOLATION, "ima.violation", "critical", "ima.validation.tomtou", "a measurement violation: a file was written while it was measured") \
-    X(IMA_BOOT_AGGREGATE, "ima.boot_aggregate", "critical", "pcr_validation.boot_aggregate", "boot_aggregate is not that of the quoted PCRs") \
-    X(IMA_BOOT_AGGREGATE_MISSING, "ima.boot_aggregate_missing", "critical", NULL, "the list does not begin with boot_aggregate") \
-    X(IMA_BOOT_AGGREGATE_REPEATED, "ima.boot_aggregate_repeated", "critical", NULL, "a second boot_aggregate: a kernel was started over another") \
-    X(IMA_LOG_TRIMMED, "ima.log_trimmed", "critical", NULL, "the beginning of the list is gone")                        \
-    X(IMA_ENTRY_TOO_LARGE, "ima.entry_too_large", "critical", NULL, "an entry is larger than 512 KiB")                  \
-    X(IMA_LOG_TOO_LARGE, "ima.log_too_large", "critical", NULL, "more than 4 million entries in one boot")              \
-    X(IMA_DIGEST_UNKNOWN, "ima.digest_unknown", "critical", "ima.validation.ima-ng.not_in_allowlist", "no policy entry allows this digest") \
-    X(IMA_EXCLUDE_UNDECIDED, "ima.exclude_undecided", "critical", NULL, "an exclude expression hit its limits on this path") \
-    X(BOOT_KEXEC, "boot.kexec", "critical", NULL, "another kernel was started without a reboot")                        \
-    X(BOOT_HIBERNATED, "boot.hibernated", "critical", NULL, "the host was hibernated")                                  \
-    X(ENROLLMENT_LOST, "enrollment.lost", "critical", NULL, "state exists for an agent whose enrolment is gone")        \
-    X(STATE_LOST, "state.lost", "critical", NULL, "the appraisal state of an enrolled agent is gone")                   \
-    X(AGENT_SILENT, "agent.silent", "warning", NULL, "nothing was heard for longer than silent_after")                  \
-    X(AGENT_NEVER_ATTESTED, "agent.never_attested", "warning", NULL, "enrolled, but nothing was ever heard")
+/* X(name, id, default severity, Keylime's event id or NULL, text). docs/FINDINGS.md is generated
+ * from it. */
+#define AVOW_FINDING_MAP(X)                                                                        \
+    X(EVIDENCE_MALFORMED, "evidence.malformed", "critical", NULL,                                  \
+      "an attributed evidence breaks its own format")                                              \
+    X(EVIDENCE_UNPROVEN, "evidence.unproven", "critical", NULL,                                    \
+      "the agent talks but proves nothing")                                                        \
+    X(QUOTE_SELECTION, "quote.selection", "critical", "quote_validation.quote_validation",         \
+      "the quote does not cover all 24 PCRs of one bank")                                          \
+    X(QUOTE_BANK, "quote.bank", "critical", "quote_validation.quote_validation",                   \
+      "the quoted bank is not enrolled")                                                           \
+    X(QUOTE_QUALIFIED_SIGNER, "quote.qualified_signer", "critical", NULL,                          \
+      "the AK is not where it was enrolled")                                                       \
+    X(TPM_COUNTERS_REGRESSED, "tpm.counters_regressed", "critical", NULL,                          \
+      "the TPM's counters went back")                                                              \
+    X(PCR_MISMATCH, "pcr.mismatch", "critical", "pcr_validation.invalid_pcr",                      \
+      "a PCR has none of the enrolled values")                                                     \
+    X(IMA_MISSING, "ima.missing", "critical", "pcr_validation.missing_ima_list",                   \
+      "the policy demands an IMA list and there is none")                                          \
+    X(IMA_PCR_MISMATCH, "ima.pcr_mismatch", "critical", "pcr_validation.ima_pcr",                  \
+      "the IMA list does not explain the quoted PCR 10")                                           \
+    X(IMA_TEMPLATE_HASH, "ima.template_hash", "critical", "ima.validation.ima_hash",               \
+      "an entry's template hash is not that of its data")                                          \
+    X(IMA_TEMPLATE_UNKNOWN, "ima.template_unknown", "critical", "ima.validation.no_validator",     \
+      "an entry's template is not known")                                                          \
+    X(IMA_PCR_INDEX, "ima.pcr_index", "critical", "ima.validation.ima_pcr",                        \
+      "an entry belongs to a PCR that is not enrolled")                                            \
+    X(IMA_BANK_PADDED, "ima.bank_padded", "critical", NULL,                                        \
+      "the bank's IMA hashes are padded SHA-1")                                                    \
+    X(IMA_VIOLATION, "ima.violation", "critical", "ima.validation.tomtou",                         \
+      "a measurement violation: a file was written while it was measured")                         \
+    X(IMA_BOOT_AGGREGATE, "ima.boot_aggregate", "critical", "pcr_validation.boot_aggregate",       \
+      "boot_aggregate is not that of the quoted PCRs")                                             \
+    X(IMA_BOOT_AGGREGATE_MISSING, "ima.boot_aggregate_missing", "critical", NULL,                  \
+      "the list does not begin with boot_aggregate")                                               \
+    X(IMA_BOOT_AGGREGATE_REPEATED, "ima.boot_aggregate_repeated", "critical", NULL,                \
+      "a second boot_aggregate: a kernel was started over another")                                \
+    X(IMA_LOG_TRIMMED, "ima.log_trimmed", "critical", NULL, "the beginning of the list is gone")   \
+    X(IMA_ENTRY_TOO_LARGE, "ima.entry_too_large", "critical", NULL,                                \
+      "an entry is larger than 512 KiB")                                                           \
+    X(IMA_LOG_TOO_LARGE, "ima.log_too_large", "critical", NULL,                                    \
+      "more than 4 million entries in one boot")                                                   \
+    X(IMA_DIGEST_UNKNOWN, "ima.digest_unknown", "critical",                                        \
+      "ima.validation.ima-ng.not_in_allowlist", "no policy entry allows this digest")              \
+    X(IMA_EXCLUDE_UNDECIDED, "ima.exclude_undecided", "critical", NULL,                            \
+      "an exclude expression hit its limits on this path")                                         \
+    X(BOOT_KEXEC, "boot.kexec", "critical", NULL, "another kernel was started without a reboot")   \
+    X(BOOT_HIBERNATED, "boot.hibernated", "critical", NULL, "the host was hibernated")             \
+    X(ENROLLMENT_LOST, "enrollment.lost", "critical", NULL,                                        \
+      "state exists for an agent whose enrolment is gone")                                         \
+    X(STATE_LOST, "state.lost", "critical", NULL,                                                  \
+      "the appraisal state of an enrolled agent is gone")                                          \
+    X(AGENT_SILENT, "agent.silent", "warning", NULL,                                               \
+      "nothing was heard for longer than silent_after")                                            \
+    X(AGENT_NEVER_ATTESTED, "agent.never_attested", "warning", NULL,                               \
+      "enrolled, but nothing was ever heard")
 
 enum avow_finding_id {
 #define X(name, id, severity, keylime, text) AVOW_FINDING_##name,
@@ -48,6 +75,9 @@ struct avow_finding_def {
 };
 /* `id` must be in range. */
 const struct avow_finding_def *avow_finding_def_of(enum avow_finding_id id);
+/* Order of the severity labels, info 0 to emergency 6, as Keylime names them; -1 for an unknown
+ * label. */
+int avow_severity_rank(struct avow_str label);
 /* By public id; NULL if unknown. */
 const struct avow_finding_def *avow_finding_def_find(struct avow_str id);
 

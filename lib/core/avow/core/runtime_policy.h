@@ -1,5 +1,5 @@
-/* runtime_policy.h - Keylime's runtime policy, compiled once into an immutable form with O(1) look-up. Layer: core.
- * Format: docs/POLICY.md. Shareable between threads. */
+/* runtime_policy.h - Keylime's runtime policy, compiled once into an immutable form with O(1)
+ * look-up. Layer: core. Format: docs/POLICY.md. Shareable between threads. */
 #ifndef AVOW_CORE_RUNTIME_POLICY_H
 #define AVOW_CORE_RUNTIME_POLICY_H
 
@@ -10,8 +10,10 @@
 #define AVOW_POLICY_MAX (64u * 1024u * 1024u) /* PROTOCOL B6 */
 
 struct avow_runtime_policy;
-/* JSON text. Errors: AVOW_PARSE (the message has the JSON path and the reason), AVOW_LIMIT, AVOW_NOMEM. */
-enum avow_rc avow_runtime_policy_load(struct avow_bytes json, struct avow_runtime_policy **out, struct avow_err *err) AVOW_MUST_CHECK;
+/* JSON text, or a flat allowlist ("digest path" a line). Errors: AVOW_PARSE (the message has the
+ * JSON path and the reason), AVOW_LIMIT, AVOW_NOMEM. */
+enum avow_rc avow_runtime_policy_load(struct avow_bytes json, struct avow_runtime_policy **out,
+                                      struct avow_err *err) AVOW_MUST_CHECK;
 void avow_runtime_policy_free(struct avow_runtime_policy *p);
 AVOW_DEFINE_CLEANUP(struct avow_runtime_policy, avow_runtime_policy_free);
 
@@ -21,15 +23,46 @@ enum avow_policy_match {
     AVOW_POLICY_DIGEST_UNKNOWN,
     AVOW_POLICY_ALLOWED,
     AVOW_POLICY_EXCLUDED,
-    AVOW_POLICY_REGEX_LIMIT, /* an exclude could not be decided: not excluded, and said so (PROTOCOL R30) */
+    AVOW_POLICY_REGEX_LIMIT, /* an exclude could not be decided: not excluded, and said so (PROTOCOL
+                                R30) */
 };
-/* Judges a file digest. `strict`: excludes match whole paths, else prefixes as Keylime's re.match does. */
-enum avow_policy_match avow_runtime_policy_match(const struct avow_runtime_policy *p, struct avow_str path,
-                                                 struct avow_bytes digest, bool strict);
-/* Facts for people: counts of paths, digests and excludes. */
+/* Judges a file digest. `strict`: excludes match whole paths, else prefixes as Keylime's re.match
+ * does. */
+enum avow_policy_match avow_runtime_policy_match(const struct avow_runtime_policy *p,
+                                                 struct avow_str path, struct avow_bytes digest,
+                                                 bool strict);
+/* Looks up the digest alone, without the excludes. */
+enum avow_policy_match avow_runtime_policy_find(const struct avow_runtime_policy *p,
+                                                struct avow_str path, struct avow_bytes digest);
+/* The policy lists values for this path. */
+bool avow_runtime_policy_has_path(const struct avow_runtime_policy *p, struct avow_str path);
+/* True if everything that `old` allows is allowed by `p` and nothing new is demanded (PROTOCOL R15
+ * a): trust may be carried. */
+bool avow_runtime_policy_is_superset(const struct avow_runtime_policy *old,
+                                     const struct avow_runtime_policy *p);
+
+/* What the document contains and this version does not judge. None of it makes the policy weaker:
+ * docs/POLICY.md. */
+#define AVOW_POLICY_NOTE_VERIFICATION_KEYS 0x01u
+#define AVOW_POLICY_NOTE_KEYRINGS 0x02u
+#define AVOW_POLICY_NOTE_IMA_BUF 0x04u
+#define AVOW_POLICY_NOTE_DM_POLICY 0x08u
+#define AVOW_POLICY_NOTE_LEGACY 0x10u /* a flat or version-old allowlist */
+#define AVOW_POLICY_NOTE_OPEN_EXCLUDE                                                              \
+    0x20u /* an exclude that as a prefix covers sibling names: `/tmp` also `/tmpevil` */
+#define AVOW_POLICY_NOTE_BOOT_AGGREGATE                                                            \
+    0x40u /* pins boot_aggregate: fits machines with these boot PCRs only */
+/* One sentence for a person about one note bit; static. */
+const char *avow_policy_note_text(unsigned note);
+
+/* Facts for people. */
 struct avow_runtime_policy_stats {
     size_t paths, digests, excludes;
+    size_t literal_excludes; /* of them, those that need no regular expression */
+    size_t memory;  /* bytes that the compiled form occupies, without the compiled expressions */
+    unsigned notes; /* AVOW_POLICY_NOTE_* */
 };
-void avow_runtime_policy_stats_get(const struct avow_runtime_policy *p, struct avow_runtime_policy_stats *out);
+void avow_runtime_policy_stats_get(const struct avow_runtime_policy *p,
+                                   struct avow_runtime_policy_stats *out);
 
 #endif

@@ -1,0 +1,200 @@
+/* core_internal.h - what the pieces of one appraisal share. Private to lib/core.
+ *
+ * avow_evaluate (evaluate.c) walks: attribute.c (drops) -> order.c (order token) -> renew.c (boots,
+ * enrolments, policies: what may continue) -> pcrs.c (selection, bank, static values) -> ima_part.c
+ * (frames) -> ima_fold.c (running values) with ima_judge.c (entries) -> explain.c (quotes) ->
+ * boot.c -> pcrs.c (rules) -> status.c. All of them work on one struct avow_eval. Memory is the
+ * caller's arena; a failed allocation is sticky in `nomem`. */
+#ifndef AVOW_CORE_INTERNAL_H
+#define AVOW_CORE_INTERNAL_H
+
+#include "avow/core/evaluate.h"
+#include "avow/core/findings.h"
+#include "avow/crypto/digest.h"
+#include "avow/formats/ima_list.h"
+#include "avow/formats/quote.h"
+
+#define AVOW_IMA_PCR 10u              /* CONFIG_IMA_MEASURE_PCR_IDX of every distribution kernel */
+#define AVOW_TRACKED_MAX 4u           /* PCRs that IMA may extend: schemas/state.avsc */
+#define AVOW_EXPLAIN_BACK 5u          /* R_N .. R_{N-4} (PROTOCOL R2) */
+#define AVOW_CHAINS_MAX 4u            /* {from zeros, from the stored value} x {native, padded} */
+#define AVOW_IMA_ENTRIES_MAX 4000000u /* PROTOCOL B6 */
+#define AVOW_PARTS_MAX 64u            /* PROTOCOL B6 */
+#define AVOW_BODY_VERSION 1u
+#define AVOW_ALL_PCRS 0x00FFFFFFu
+
+/* finding_list.c: findings of the current run, in order of discovery, without repetitions, the
+ * first 32 kept. */
+struct avow_finding_list {
+    struct avow_arena *arena;
+    struct avow_finding items[AVOW_FINDINGS_KEPT];
+    size_t count;
+    uint32_t total;
+    bool nomem;
+};
+void avow_finding_list_init(struct avow_finding_list *l, struct avow_arena *arena,
+                            const struct avow_state *prior);
+/* Both texts are valid UTF-8, within the caps of the schema and live as long as the arena; NULL:
+ * out of memory. */
+void avow_finding_list_put(struct avow_finding_list *l, enum avow_finding_id id, const char *where,
+                           const char *detail);
+/* True if no more are kept; then one is counted. */
+bool avow_finding_list_count_only(struct avow_finding_list *l);
+/* AVOW_FIND(ev, IMA_VIOLATION, where, "format", ...): the texts are only made when they are kept,
+ * so that a list full of bad entries costs no memory. */
+#define AVOW_FIND(ev, name, where, ...)                                                            \
+    do {                                                                                           \
+        if (!avow_finding_list_count_only(&(ev)->findings))                                        \
+            avow_finding_list_put(&(ev)->findings, AVOW_FINDING_##name, (where),                   \
+                                  avow_arena_printf((ev)->arena, __VA_ARGS__));                    \
+    } while (0)
+/* Keeps only those for which `keep` is true. */
+void avow_finding_list_filter(struct avow_finding_list *l, bool (*keep)(enum avow_finding_id id));
+bool avow_finding_list_has(const struct avow_finding_list *l, enum avow_finding_id id);
+/* Copies the list into the state's arrays. */
+bool avow_finding_list_store(const struct avow_finding_list *l, struct avow_state *next);
+/* Text for people from bytes of an attacker: what is not printable UTF-8 becomes \xNN, cut with
+ * "..." at `max` bytes. */
+struct avow_str avow_finding_text(struct avow_arena *arena, struct avow_str untrusted, size_t max);
+/* Most severe label among them; "" if there are none. */
+struct avow_str avow_findings_severity(const struct avow_finding *f, size_t n);
+
+/* Running values of the tracked PCRs, in the order of avow_fold.pcrs. */
+struct avow_running {
+    struct avow_digest v[AVOW_TRACKED_MAX];
+};
+/* One hypothesis about where the fold started and how the kernel extends the bank. */
+struct avow_chain {
+    enum avow_ima_mode mode;
+    bool from_stored;
+    struct avow_running now;
+    struct avow_running recent[AVOW_EXPLAIN_BACK]; /* recent[0] is R_N */
+    size_t recent_count;
+    bool pending_found;
+    uint64_t pending_at;
+    struct avow_running pending_values;
+    bool explained;
+    uint64_t explained_at;
+    struct avow_running explained_values;
+};
+struct avow_fold {
+    enum avow_hash bank;
+    size_t bank_len;
+    uint16_t pcrs[AVOW_TRACKED_MAX]; /* [0] is PCR 10 */
+    size_t pcrs_count;
+    uint64_t known;   /* entries before this index are skipped */
+    uint64_t index;   /* of the entry that the walk is at */
+    uint64_t end;     /* index after the last entry that the body announces */
+    uint64_t count;   /* entries that the running values cover */
+    bool into_rebase; /* the result goes to state.rebase */
+    bool from_zero;   /* the chain began at entry 0 in this evidence */
+    bool repeated_aggregate;
+    uint64_t proven_count; /* of the stored position that is continued */
+    struct avow_running proven;
+    struct avow_chain chains[AVOW_CHAINS_MAX];
+    size_t chains_count;
+};
+
+struct avow_eval {
+    const struct avow_eval_in *in;
+    struct avow_arena *arena;
+    struct avow_eval_out *out;
+    struct avow_state *next; /* &out->next */
+    struct avow_quote quote;
+    struct avow_tpm_signature signature;
+    uint8_t tag[16];
+    bool body_malformed; /* the signed body contradicts itself */
+    bool nomem;
+
+    /* order.c, renew.c */
+    bool counters_reset; /* not newer, but the enrolment's generation lets it start afresh */
+    bool new_boot;
+    bool kexec;
+    bool run_starts; /* everything is judged anew from entry 0 by this evidence */
+    bool can_judge;  /* policies are there and this version can apply them */
+
+    /* pcrs.c */
+    enum avow_hash_alg bank;
+    enum avow_hash bank_hash;
+    size_t bank_len;
+    struct avow_bytes
+        values[AVOW_PCR_COUNT]; /* claimed static values; [10] empty while IMA is present */
+    bool ima_present;
+    bool more; /* the log is longer than what is folded here */
+
+    struct avow_finding_list findings;
+    struct avow_fold fold;
+
+    /* explain.c */
+    const struct avow_chain *proven_chain; /* NULL: nothing was proven */
+    bool explained;                        /* this quote: as_of is this marker */
+    bool pending_proven;                   /* the pending one */
+    bool boot_log_seen;
+    struct avow_bytes pcr10; /* value of PCR 10 at the quote, once explained */
+};
+
+/* hash_alg.c: model's enum <-> crypto's. */
+enum avow_hash avow_hash_of(enum avow_hash_alg alg);
+bool avow_hash_alg_of(uint16_t tpm_alg, enum avow_hash_alg *out) AVOW_MUST_CHECK;
+
+/* attribute.c: true if the evidence is this agent's, fresh and unaltered; else *why. Fills quote,
+ * signature, tag. */
+bool avow_attribute(struct avow_eval *ev, enum avow_drop_reason *why) AVOW_MUST_CHECK;
+
+/* order.c */
+enum avow_order { AVOW_ORDER_REPLAY = 0, AVOW_ORDER_NEWER, AVOW_ORDER_REGRESSED };
+enum avow_order avow_order_of(const struct avow_eval *ev);
+
+/* renew.c: what of the stored state may continue. Runs after the order is accepted. */
+void avow_renew(struct avow_eval *ev);
+/* A run begins: the findings are those of this evidence and its successors. */
+void avow_renew_start_run(struct avow_eval *ev);
+
+/* pcrs.c */
+bool avow_pcrs_selection(struct avow_eval *ev) AVOW_MUST_CHECK;
+enum avow_pcrs_static { AVOW_PCRS_UNKNOWN = 0, AVOW_PCRS_MALFORMED, AVOW_PCRS_KNOWN };
+enum avow_pcrs_static avow_pcrs_static(struct avow_eval *ev) AVOW_MUST_CHECK;
+/* H_hash(values in index order), PCR 10 := pcr10 if that is not empty. */
+void avow_pcrs_digest(enum avow_hash hash, const struct avow_bytes values[AVOW_PCR_COUNT],
+                      struct avow_bytes pcr10, struct avow_digest *out);
+void avow_pcrs_rules(struct avow_eval *ev);
+
+/* ima_part.c: walks the frames of the part. False if it is malformed (finding added) or too large.
+ */
+bool avow_ima_part(struct avow_eval *ev) AVOW_MUST_CHECK;
+
+/* ima_fold.c */
+enum avow_fold_begin { AVOW_FOLD_GAP = 0, AVOW_FOLD_READY };
+enum avow_fold_begin avow_fold_begin(struct avow_eval *ev) AVOW_MUST_CHECK;
+void avow_fold_entry(struct avow_eval *ev, const struct avow_ima_entry *e);
+/* Stores the result of the fold as claimed or proven position. */
+void avow_fold_store(struct avow_eval *ev);
+
+/* ima_judge.c: findings of one entry that is folded for the first time. */
+void avow_ima_judge(struct avow_eval *ev, const struct avow_ima_entry *e);
+/* "entry 17": the one that the fold is at. */
+const char *avow_ima_where(const struct avow_eval *ev);
+/* "/usr/bin/x sha256:abcd"; NULL if there is no memory. */
+const char *avow_ima_file_text(const struct avow_eval *ev, const struct avow_ima_file *f);
+
+/* explain.c */
+void avow_explain_step(struct avow_eval *ev,
+                       struct avow_chain *c); /* is the chain at the pending quote's value? */
+void avow_explain(struct avow_eval *ev);
+void avow_explain_without_ima(struct avow_eval *ev);
+
+/* boot.c */
+void avow_boot_aggregate(struct avow_eval *ev, const struct avow_ima_file *f);
+bool avow_boot_log(struct avow_eval *ev, struct avow_bytes log) AVOW_MUST_CHECK;
+void avow_boot_state(struct avow_eval *ev);
+
+/* status.c */
+void avow_status_decide(struct avow_eval *ev);
+
+/* Copies into the arena; sets ev->nomem on failure. */
+struct avow_bytes avow_eval_copy(struct avow_eval *ev, struct avow_bytes b);
+void *avow_eval_alloc(struct avow_eval *ev, size_t count, size_t size);
+/* Asks the agent for more; the first reason is kept, the demands are joined. */
+void avow_eval_resync(struct avow_eval *ev, uint64_t ima_from, bool pcrs, const char *reason);
+
+#endif

@@ -1,0 +1,228 @@
+/* evaluate.c - the appraisal, in the order of PROTOCOL "Appraisal order per evidence". See
+ * evaluate.h, core_internal.h. */
+#include "core_internal.h"
+
+#include "avow/base/num.h"
+
+#include "avow/base/banned.h"
+
+void *avow_eval_alloc(struct avow_eval *ev, size_t count, size_t size)
+{
+    void *p = avow_arena_alloc(ev->arena, count, size);
+    if (!p)
+        ev->nomem = true;
+    return p;
+}
+
+struct avow_bytes avow_eval_copy(struct avow_eval *ev, struct avow_bytes b)
+{
+    struct avow_bytes c = avow_arena_bytes(ev->arena, b);
+    if (b.len && !c.ptr) {
+        ev->nomem = true;
+        return (struct avow_bytes){NULL, 0};
+    }
+    return c;
+}
+
+void avow_eval_resync(struct avow_eval *ev, uint64_t ima_from, bool pcrs, const char *reason)
+{
+    struct avow_eval_resync *r = &ev->out->resync;
+    r->ima_from = r->wanted ? avow_min_u64(r->ima_from, ima_from) : ima_from;
+    r->wanted = true;
+    r->pcrs |= pcrs;
+    r->boot_log |= ima_from == 0;
+    if (!r->reason)
+        r->reason = reason;
+}
+
+/* Policies are there, and this version can apply them. Keys for file signatures only ever allow
+ * more, so a version that does not read them is stricter; a demand for signatures or for a boot
+ * policy is another matter. */
+static const char *why_unavailable(const struct avow_eval_in *in)
+{
+    const struct avow_enrollment *e = in->enrollment;
+    if (in->policy->missing || (e->has_runtime_policy && !in->policy->runtime))
+        return "a policy that the enrolment names is not available";
+    if (e->has_boot_policy)
+        return "the enrolment demands a boot policy, which this version does not apply";
+    if (e->flags.check_signatures)
+        return "the enrolment demands file signatures, which this version does not check";
+    return NULL;
+}
+
+/* PROTOCOL R6: the parent is part of the name, so a key that was imported elsewhere shows. Learned
+ * only from proven evidence. */
+static void judge_signer(struct avow_eval *ev)
+{
+    const struct avow_enrollment *e = ev->in->enrollment;
+    const struct avow_state *s = ev->next;
+    struct avow_bytes signer = ev->quote.qualified_signer;
+    for (size_t i = 0; i < e->qualified_signers_count; i++) {
+        if (avow_bytes_eq(e->qualified_signers[i], signer))
+            return;
+    }
+    if (!e->qualified_signers_count &&
+        (!s->has_qualified_signer || avow_bytes_eq(s->qualified_signer, signer)))
+        return;
+    AVOW_FIND(ev, QUOTE_QUALIFIED_SIGNER, "attest", "%s",
+              e->qualified_signers_count ? "not a parent that the enrolment accepts"
+                                         : "not the parent of the evidence before");
+}
+
+static void learn_signer(struct avow_eval *ev)
+{
+    struct avow_state *s = ev->next;
+    if (!ev->explained || s->has_qualified_signer || ev->in->enrollment->qualified_signers_count)
+        return;
+    s->has_qualified_signer = true;
+    s->qualified_signer = avow_eval_copy(ev, ev->quote.qualified_signer);
+}
+
+static bool body_is_sound(struct avow_eval *ev)
+{
+    const struct avow_body *b = ev->in->body;
+    const char *reason = NULL;
+    if (b->version != AVOW_BODY_VERSION)
+        reason = "unknown version";
+    else if (ev->body_malformed)
+        reason = "parts and links contradict one another";
+    else if (!ev->ima_present && (b->ima_start || b->ima_count))
+        reason = "entries of an IMA list that is not there";
+    if (reason)
+        AVOW_FIND(ev, EVIDENCE_MALFORMED, "body", "%s", reason);
+    return !reason;
+}
+
+static uint64_t known_entries(const struct avow_state *s)
+{
+    if (s->stale && !s->has_rebase)
+        return 0;
+    return s->has_rebase ? s->rebase.claimed_count : s->has_ima ? s->ima.claimed_count : 0;
+}
+
+/* An empty list explains a PCR 10 that nothing extended; a policy for the list is not satisfied by
+ * that. */
+static void judge_empty_list(struct avow_eval *ev)
+{
+    if (ev->explained && ev->fold.from_zero && ev->fold.count == 0 && ev->in->policy->runtime)
+        AVOW_FIND(ev, IMA_MISSING, "PCR 10", "the list is empty");
+}
+
+static void appraise_ima(struct avow_eval *ev)
+{
+    if (avow_fold_begin(ev) == AVOW_FOLD_GAP)
+        return;
+    if (!avow_ima_part(ev))
+        return;
+    avow_explain(ev);
+    avow_fold_store(ev);
+    judge_empty_list(ev);
+    if (ev->in->body->parts > 1)
+        avow_eval_resync(ev, ev->fold.count, false, "only the first part of an evidence is folded");
+}
+
+static void appraise_without_ima(struct avow_eval *ev)
+{
+    struct avow_state *s = ev->next;
+    if (ev->in->enrollment->has_runtime_policy)
+        AVOW_FIND(ev, IMA_MISSING, "body", "the agent says that there is no list");
+    avow_renew_start_run(ev);
+    s->has_ima = s->has_rebase = false;
+    s->ima = s->rebase = (struct avow_ima_position){0};
+    if (!avow_ima_part(ev))
+        return;
+    avow_explain_without_ima(ev);
+    if (ev->explained)
+        s->stale = false;
+    if (ev->kexec) {
+        s->has_boot_id = true;
+        memcpy(s->boot_id, ev->in->body->boot_id, sizeof s->boot_id);
+    }
+}
+
+/* From the signer to the static PCRs; returns where nothing that follows would mean anything. */
+static void appraise(struct avow_eval *ev)
+{
+    judge_signer(ev);
+    if (!body_is_sound(ev) || !avow_pcrs_selection(ev))
+        return;
+    enum avow_pcrs_static values = avow_pcrs_static(ev);
+    if (values == AVOW_PCRS_UNKNOWN)
+        avow_eval_resync(ev, known_entries(ev->next), true, "PCR values are not known");
+    if (values != AVOW_PCRS_KNOWN)
+        return;
+    if (ev->can_judge && ev->ima_present)
+        appraise_ima(ev);
+    else if (ev->can_judge)
+        appraise_without_ima(ev);
+    if (ev->can_judge)
+        avow_boot_state(ev);
+    avow_pcrs_rules(ev);
+    learn_signer(ev);
+}
+
+/* What every attributed evidence changes, whatever it shows. */
+static void account(struct avow_eval *ev)
+{
+    const struct avow_eval_in *in = ev->in;
+    struct avow_state *s = ev->next;
+    s->epoch = in->marker->epoch;
+    s->credit_ms = avow_max_u64(s->credit_ms, in->marker->service_ms);
+    s->appraised++;
+    s->partition = in->partition;
+    s->has_evidence = true;
+    s->evidence =
+        (struct avow_evidence_ref){.partition = in->partition, .offset = (uint64_t)in->offset};
+    memcpy(s->evidence.tag, ev->tag, sizeof ev->tag);
+}
+
+static void judge(struct avow_eval *ev)
+{
+    const struct avow_enrollment *e = ev->in->enrollment;
+    struct avow_state *s = ev->next;
+    avow_finding_list_init(&ev->findings, ev->arena, ev->in->prior);
+    account(ev);
+    if (avow_order_of(ev) == AVOW_ORDER_REGRESSED) {
+        ev->counters_reset = e->generation > ev->in->prior->enrollment_generation;
+        if (!ev->counters_reset) {
+            AVOW_FIND(ev, TPM_COUNTERS_REGRESSED, "attest",
+                      "reset %u clock %llu after reset %u clock %llu", ev->quote.reset_count,
+                      (unsigned long long)ev->quote.clock, s->order.reset_count,
+                      (unsigned long long)s->order.clock);
+            return; /* the floor stays where it is until the operator moves it (R6) */
+        }
+    }
+    ev->out->unavailable = why_unavailable(ev->in);
+    ev->can_judge = !ev->out->unavailable;
+    ev->ima_present = ev->in->body->ima_state == AVOW_IMA_STATE_PRESENT;
+    ev->more = ev->in->body->more || ev->in->body->parts > 1;
+    avow_renew(ev);
+    appraise(ev);
+    if (s->stale && !s->has_rebase && !ev->run_starts)
+        avow_eval_resync(ev, 0, true, "another policy or enrolment: everything is judged anew");
+}
+
+enum avow_rc avow_evaluate(const struct avow_eval_in *in, struct avow_arena *arena,
+                           struct avow_eval_out *out, struct avow_err *err)
+{
+    struct avow_eval_out result = {.next = *in->prior};
+    struct avow_eval *ev = avow_arena_alloc(arena, 1, sizeof *ev);
+    if (!ev)
+        return avow_err_set(err, AVOW_NOMEM, 0, "evaluate: no memory");
+    ev->in = in;
+    ev->arena = arena;
+    ev->out = &result;
+    ev->next = &result.next;
+    if (!avow_attribute(ev, &result.drop)) {
+        result.kind = AVOW_EVAL_DROPPED;
+        *out = result;
+        return AVOW_OK;
+    }
+    judge(ev);
+    avow_status_decide(ev);
+    if (!avow_finding_list_store(&ev->findings, ev->next) || ev->nomem || ev->findings.nomem)
+        return avow_err_set(err, AVOW_NOMEM, 0, "evaluate: no memory");
+    result.kind = AVOW_EVAL_ACCEPTED;
+    *out = result;
+    return AVOW_OK;
+}

@@ -1,0 +1,200 @@
+/* explain.c - which running value of PCR 10 is the quoted one? PROTOCOL R2, explain-by-next: the
+ * log is read before the quote, so the quoted value may lie behind the entries sent, or just before
+ * the last of them, which the kernel lists before it extends. A quote that the log does not explain
+ * is held as pending; the next log was read after it and must pass through it. */
+#include "core_internal.h"
+
+#include <assert.h>
+
+#include "avow/base/banned.h"
+
+/* Only PCR 10 varies. Other PCRs that IMA extends are among the static values, and the list must
+ * lead to those as well. */
+static bool at_value(const struct avow_fold *f, const struct avow_running *v, enum avow_hash hash,
+                     const struct avow_bytes values[AVOW_PCR_COUNT], struct avow_bytes digest)
+{
+    for (size_t i = 1; i < f->pcrs_count; i++) {
+        if (!avow_bytes_eq(values[f->pcrs[i]], avow_digest_bytes(&v->v[i])))
+            return false;
+    }
+    struct avow_digest got;
+    avow_pcrs_digest(hash, values, avow_digest_bytes(&v->v[0]), &got);
+    return avow_bytes_eq(avow_digest_bytes(&got), digest);
+}
+
+/* A pending quote of another bank or of a time without IMA can never be met. */
+static bool pending_is_usable(const struct avow_eval *ev)
+{
+    const struct avow_state *s = ev->next;
+    const struct avow_pending_quote *p = &s->pending;
+    if (!s->has_pending || p->bank != ev->bank || p->values_count != AVOW_PCR_COUNT)
+        return false;
+    for (size_t i = 0; i < AVOW_PCR_COUNT; i++) {
+        bool empty = ev->ima_present && i == AVOW_IMA_PCR;
+        if (p->values[i].len != (empty ? 0 : ev->bank_len))
+            return false;
+    }
+    return true;
+}
+
+void avow_explain_step(struct avow_eval *ev, struct avow_chain *c)
+{
+    if (c->pending_found || !pending_is_usable(ev))
+        return;
+    const struct avow_pending_quote *p = &ev->next->pending;
+    if (!at_value(&ev->fold, &c->now, avow_hash_of(p->hash), p->values, p->pcr_digest))
+        return;
+    c->pending_found = true;
+    c->pending_at = ev->fold.count;
+    c->pending_values = c->now;
+}
+
+static enum avow_hash scheme_hash(const struct avow_eval *ev)
+{
+    return (enum avow_hash)ev->signature
+        .hash; /* Part 3, TPM2_Quote: pcrDigest uses the hash of the signature scheme */
+}
+
+static bool quote_is_at(const struct avow_eval *ev, const struct avow_running *v)
+{
+    return at_value(&ev->fold, v, scheme_hash(ev), ev->values, ev->quote.pcr_digest);
+}
+
+static void set_explained(struct avow_chain *c, uint64_t at, const struct avow_running *v)
+{
+    c->explained = true;
+    c->explained_at = at;
+    c->explained_values = *v;
+}
+
+/* R_N .. R_{N-4}. A list that is longer than nothing must be explained beyond its first entry: else
+ * a PCR that nothing extends would explain every short list. */
+static void explain_chain(const struct avow_eval *ev, struct avow_chain *c)
+{
+    const struct avow_fold *f = &ev->fold;
+    for (uint64_t back = 0; back < c->recent_count && !c->explained; back++) {
+        uint64_t at = f->count - back;
+        if ((at > 0 || f->count == 0) && quote_is_at(ev, &c->recent[back]))
+            set_explained(c, at, &c->recent[back]);
+    }
+    bool near = f->proven_count > 0 && f->proven_count <= f->count &&
+                f->count - f->proven_count < AVOW_EXPLAIN_BACK;
+    if (!c->explained && near && f->chains_count == 1 && quote_is_at(ev, &f->proven))
+        set_explained(c, f->proven_count, &f->proven);
+}
+
+static void advance(struct avow_eval *ev, uint64_t epoch, uint64_t issued_ms, uint64_t service_ms)
+{
+    struct avow_state *s = ev->next;
+    if (s->stale && ev->in->service_ms > s->stale_since_service_ms &&
+        ev->in->service_ms - s->stale_since_service_ms > AVOW_POLICY_GRACE_MS)
+        return; /* trust under the policy of before has an end (R15) */
+    if (s->has_as_of && epoch < s->as_of.epoch)
+        return;
+    s->has_as_of = true;
+    s->as_of =
+        (struct avow_as_of){.epoch = epoch, .issued_ms = issued_ms, .service_ms = service_ms};
+}
+
+static void advance_to_marker(struct avow_eval *ev)
+{
+    const struct avow_marker *m = ev->in->marker;
+    advance(ev, m->epoch, m->issued_ms, m->service_ms);
+}
+
+static void hold(struct avow_eval *ev)
+{
+    struct avow_state *s = ev->next;
+    enum avow_hash_alg hash;
+    struct avow_bytes *values = avow_eval_alloc(ev, AVOW_PCR_COUNT, sizeof *values);
+    if (!values || !avow_hash_alg_of(ev->signature.hash, &hash))
+        return;
+    for (size_t i = 0; i < AVOW_PCR_COUNT; i++)
+        values[i] = avow_eval_copy(ev, ev->values[i]);
+    const struct avow_marker *m = ev->in->marker;
+    s->has_pending = true;
+    s->pending = (struct avow_pending_quote){.offset = (uint64_t)ev->in->offset,
+                                             .hash = hash,
+                                             .bank = ev->bank,
+                                             .pcr_digest = avow_eval_copy(ev, ev->quote.pcr_digest),
+                                             .epoch = m->epoch,
+                                             .issued_ms = m->issued_ms,
+                                             .service_ms = m->service_ms,
+                                             .order = s->order,
+                                             .from = ev->fold.count,
+                                             .values = values,
+                                             .values_count = AVOW_PCR_COUNT};
+    memcpy(s->pending.tag, ev->tag, sizeof s->pending.tag);
+    memcpy(s->pending.boot_id, ev->in->body->boot_id, sizeof s->pending.boot_id);
+}
+
+/* The pending quote: confirmed, refuted, or still open because more of the log is to come. */
+static void settle_pending(struct avow_eval *ev, bool found)
+{
+    struct avow_state *s = ev->next;
+    if (!s->has_pending || (!found && ev->more))
+        return;
+    if (found) {
+        ev->pending_proven = true;
+        advance(ev, s->pending.epoch, s->pending.issued_ms, s->pending.service_ms);
+    } else {
+        AVOW_FIND(ev, IMA_PCR_MISMATCH, "PCR 10",
+                  "the quote of epoch %llu is explained by none of the %llu entries%s",
+                  (unsigned long long)s->pending.epoch, (unsigned long long)ev->fold.count,
+                  ev->kexec ? " (another kernel was started)" : "");
+    }
+    s->has_pending = false;
+    s->pending = (struct avow_pending_quote){0};
+}
+
+static void settle(struct avow_eval *ev, bool pending_found)
+{
+    settle_pending(ev, pending_found);
+    if (ev->explained)
+        advance_to_marker(ev);
+    else if (!ev->more)
+        hold(ev);
+}
+
+static const struct avow_chain *winner(const struct avow_fold *f)
+{
+    for (size_t i = 0; i < f->chains_count; i++) {
+        if (f->chains[i].explained)
+            return &f->chains[i];
+    }
+    for (size_t i = 0; i < f->chains_count; i++) {
+        if (f->chains[i].pending_found)
+            return &f->chains[i];
+    }
+    return NULL;
+}
+
+void avow_explain(struct avow_eval *ev)
+{
+    struct avow_fold *f = &ev->fold;
+    for (size_t i = 0; i < f->chains_count; i++)
+        explain_chain(ev, &f->chains[i]);
+    const struct avow_chain *c = winner(f);
+    ev->proven_chain = c;
+    ev->explained = c && c->explained;
+    if (c && c->mode == AVOW_IMA_MODE_PADDED && !ev->in->enrollment->flags.allow_padded)
+        AVOW_FIND(ev, IMA_BANK_PADDED, "PCR 10", "bank %s has the strength of SHA-1",
+                  avow_hash_alg_text(ev->bank));
+    if (ev->explained)
+        ev->pcr10 = avow_eval_copy(ev, avow_digest_bytes(&c->explained_values.v[0]));
+    settle(ev, c && c->pending_found);
+}
+
+void avow_explain_without_ima(struct avow_eval *ev)
+{
+    struct avow_digest d;
+    avow_pcrs_digest(scheme_hash(ev), ev->values, (struct avow_bytes){NULL, 0}, &d);
+    ev->explained = avow_bytes_eq(avow_digest_bytes(&d), ev->quote.pcr_digest);
+    bool found = false;
+    if (pending_is_usable(ev)) {
+        avow_pcrs_digest(avow_hash_of(ev->next->pending.hash), ev->values,
+                         (struct avow_bytes){NULL, 0}, &d);
+        found = avow_bytes_eq(avow_digest_bytes(&d), ev->next->pending.pcr_digest);
+    }
+    settle(ev, found);
+}
