@@ -4,7 +4,7 @@
 
 #include "avow/wire/wire.h"
 
-#define RECODE_ARENA_MAX (8u * 1024u * 1024u)
+#define RECODE_ARENA_MAX (2u * AVOW_WIRE_ARENA_MAX) /* a record, and its encoding again */
 
 struct recode {
     const struct avow_wire_schema *schema;

@@ -39,13 +39,15 @@ def schemas():
 
 def text(rng, most):
     """Valid UTF-8 without NUL of at most `most` bytes."""
+    left = rng.choice((0, 1, most, rng.randint(0, most)))
     out = ""
-    size = rng.choice((0, 1, most, rng.randint(0, most)))
-    while True:
+    while left > 0:
         c = rng.choice(LETTERS)
-        if len((out + c).encode()) > size:
-            return out + "x" * (size - len(out.encode()))
+        width = len(c.encode())
+        c, width = (c, width) if width <= left else ("x", 1)
         out += c
+        left -= width
+    return out
 
 
 class Maker:

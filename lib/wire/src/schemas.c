@@ -2939,6 +2939,66 @@ static const char verdict_text[] =
     "  ]\n"
     "}\n";
 
+/* Arrays that come in many blocks double: at most three times their size, in a few allocations. */
+#define NEED(count, type) (3 * (count) * sizeof(type) + 160)
+enum {
+    NEED_BODY_PCRS = NEED(24, struct avow_pcr_value),
+    NEED_BODY = NEED_BODY_PCRS,
+    NEED_BUNDLE_KEY_ROLES = NEED(8, enum avow_role),
+    NEED_BUNDLE_KEY_NAMES = NEED_BUNDLE_KEY_ROLES + NEED(16, struct avow_str),
+    NEED_BUNDLE_KEY = NEED_BUNDLE_KEY_NAMES,
+    NEED_BUNDLE_KEYS = NEED(64, struct avow_bundle_key) + 64 * NEED_BUNDLE_KEY,
+    NEED_BUNDLE = NEED_BUNDLE_KEYS,
+    NEED_PCR_RULE_DIGESTS = NEED(64, struct avow_bytes),
+    NEED_PCR_RULE = NEED_PCR_RULE_DIGESTS,
+    NEED_ENROLLMENT_QUALIFIED_SIGNERS = NEED(2, struct avow_bytes),
+    NEED_ENROLLMENT_KINDS = NEED_ENROLLMENT_QUALIFIED_SIGNERS + NEED(2, enum avow_agent_kind),
+    NEED_ENROLLMENT_SIGN_ALGS = NEED_ENROLLMENT_KINDS + NEED(8, enum avow_sign_alg),
+    NEED_ENROLLMENT_SIGN_HASHES = NEED_ENROLLMENT_SIGN_ALGS + NEED(8, enum avow_hash_alg),
+    NEED_ENROLLMENT_BANKS = NEED_ENROLLMENT_SIGN_HASHES + NEED(4, enum avow_hash_alg),
+    NEED_ENROLLMENT_IMA_PCRS = NEED_ENROLLMENT_BANKS + NEED(4, uint16_t),
+    NEED_ENROLLMENT_PCRS =
+        NEED_ENROLLMENT_IMA_PCRS + NEED(64, struct avow_pcr_rule) + 64 * NEED_PCR_RULE,
+    NEED_ENROLLMENT = NEED_ENROLLMENT_PCRS,
+    NEED_IDENTITY_EK_CERTS = NEED(8, struct avow_bytes),
+    NEED_IDENTITY = NEED_IDENTITY_EK_CERTS,
+    NEED_REVOCATION_FINDINGS = NEED(16, struct avow_finding),
+    NEED_REVOCATION_DROPPED = NEED_REVOCATION_FINDINGS + NEED(24, struct avow_drop_count),
+    NEED_REVOCATION = NEED_REVOCATION_DROPPED,
+    NEED_KEYRING_KEYS = NEED(256, struct avow_learned_key),
+    NEED_KEYRING = NEED_KEYRING_KEYS,
+    NEED_IMA_POSITION_PCRS = NEED(4, struct avow_ima_pcr),
+    NEED_IMA_POSITION_KEYRINGS =
+        NEED_IMA_POSITION_PCRS + NEED(16, struct avow_keyring) + 16 * NEED_KEYRING,
+    NEED_IMA_POSITION = NEED_IMA_POSITION_KEYRINGS,
+    NEED_PENDING_QUOTE_VALUES = NEED(24, struct avow_bytes),
+    NEED_PENDING_QUOTE = NEED_PENDING_QUOTE_VALUES,
+    NEED_OPEN_FOLD_PROVISIONAL = NEED_IMA_POSITION,
+    NEED_OPEN_FOLD_RECENT = NEED_OPEN_FOLD_PROVISIONAL + NEED(5, struct avow_bytes),
+    NEED_OPEN_FOLD_FINDINGS = NEED_OPEN_FOLD_RECENT + NEED(32, struct avow_finding),
+    NEED_OPEN_FOLD = NEED_OPEN_FOLD_FINDINGS,
+    NEED_STATE_HEADS = NEED(8, struct avow_head_ref),
+    NEED_STATE_IMA = NEED_STATE_HEADS + NEED_IMA_POSITION,
+    NEED_STATE_REBASE = NEED_STATE_IMA + NEED_IMA_POSITION,
+    NEED_STATE_PENDING = NEED_STATE_REBASE + NEED_PENDING_QUOTE,
+    NEED_STATE_PCR_VALUES = NEED_STATE_PENDING + NEED(24, struct avow_bytes),
+    NEED_STATE_OPEN = NEED_STATE_PCR_VALUES + NEED_OPEN_FOLD,
+    NEED_STATE_FINDINGS = NEED_STATE_OPEN + NEED(32, struct avow_finding),
+    NEED_STATE_DROPPED = NEED_STATE_FINDINGS + NEED(24, struct avow_drop_count),
+    NEED_STATE = NEED_STATE_DROPPED,
+    NEED_VERDICT_FINDINGS = NEED(32, struct avow_finding),
+    NEED_VERDICT_HEADS = NEED_VERDICT_FINDINGS + NEED(8, struct avow_head_ref),
+    NEED_VERDICT_DROPPED = NEED_VERDICT_HEADS + NEED(24, struct avow_drop_count),
+    NEED_VERDICT = NEED_VERDICT_DROPPED,
+};
+_Static_assert(NEED_BODY <= AVOW_WIRE_ARENA_MAX, "body");
+_Static_assert(NEED_BUNDLE <= AVOW_WIRE_ARENA_MAX, "bundle");
+_Static_assert(NEED_ENROLLMENT <= AVOW_WIRE_ARENA_MAX, "enrollment");
+_Static_assert(NEED_IDENTITY <= AVOW_WIRE_ARENA_MAX, "identity");
+_Static_assert(NEED_REVOCATION <= AVOW_WIRE_ARENA_MAX, "revocation");
+_Static_assert(NEED_STATE <= AVOW_WIRE_ARENA_MAX, "state");
+_Static_assert(NEED_VERDICT <= AVOW_WIRE_ARENA_MAX, "verdict");
+
 const struct avow_wire_schema avow_wire_body_schema = {
     .name = "avow.Body",
     .record = "body",

@@ -4,10 +4,6 @@
 
 #include "avow/base/banned.h"
 
-/* Arrays of the largest record this side of the size caps: 64 KiB of state, items of a few bytes
- * each. */
-#define JSON_ARENA_MAX (4u * 1024u * 1024u)
-
 static void lead(struct avow_js *j, const char *name)
 {
     if (j->comma)
@@ -165,7 +161,7 @@ enum avow_rc avow_wire_to_json(struct avow_bytes record, enum avow_json_style st
     struct avow_js j = {.out = out, .style = style, .comma = false};
     size_t start = out->len;
     struct avow_arena arena;
-    avow_arena_init(&arena, JSON_ARENA_MAX);
+    avow_arena_init(&arena, AVOW_WIRE_ARENA_MAX);
     enum avow_rc rc = codec->print(record, &arena, &j, err);
     avow_arena_deinit(&arena);
     if (!rc)

@@ -284,12 +284,53 @@ def literal(text):
     return lines
 
 
+def arrays_below(made):
+    return any(isinstance(f.type, sc.Array) for r in sc.parts(made) if isinstance(r, sc.Record) for f in r.fields)
+
+
+def needs(records):
+    """Enumerators NEED_RECORD: most bytes that the arrays of a record take from the arena, as running sums."""
+    lines = []
+    for r in records:
+        total = ""
+        for f in r.fields:
+            made = f.type.item if isinstance(f.type, sc.Optional) else f.type
+            item = made.items if isinstance(made, sc.Array) else made
+            terms = [total] if total else []
+            if isinstance(made, sc.Array):
+                terms.append(f"NEED({made.max_items}, {plain(item)})")
+            if isinstance(item, sc.Union) and arrays_below(item):
+                raise sc.SchemaError(f"{r.name}.{f.name}: arrays below a union are not counted")
+            if isinstance(item, sc.Record) and arrays_below(item):
+                each = f"NEED_{item.short.upper()}"
+                terms.append(f"{made.max_items} * {each}" if isinstance(made, sc.Array) else each)
+            if len(terms) > (1 if total else 0):
+                total = f"NEED_{r.short.upper()}_{f.name.upper()}"
+                one = f"    {total} = {' + '.join(terms)},"
+                lines += [one] if len(one) <= 100 else [f"    {total} =", f"        {' + '.join(terms)},"]
+        if total:
+            lines.append(f"    NEED_{r.short.upper()} = {total},")
+    return lines
+
+
+def arena_bounds(schemas):
+    """Proof at compile time that AVOW_WIRE_ARENA_MAX is enough for any record."""
+    records = dict.fromkeys(t for s in schemas for t in sc.parts(s.record) if isinstance(t, sc.Record))
+    lines = comment("Arrays that come in many blocks double: at most three times their size, in a few allocations.")
+    lines += ["#define NEED(count, type) (3 * (count) * sizeof(type) + 160)", "enum {"] + needs(records) + ["};"]
+    for s in schemas:
+        if arrays_below(s.record):
+            lines += [f'_Static_assert(NEED_{s.file.upper()} <= AVOW_WIRE_ARENA_MAX, "{s.file}");']
+    return lines + [""]
+
+
 def tables(schemas):
     lines = comment("C17 promises 4095 characters in a literal; gcc and clang have no limit.")
     lines += ['#pragma GCC diagnostic ignored "-Woverlength-strings"', ""]
     for s in schemas:
         text = literal(s.text)
         lines += [f"static const char {s.file}_text[] ="] + text[:-1] + [text[-1] + ";", ""]
+    lines += arena_bounds(schemas)
     for s in schemas:
         lines += [f"const struct avow_wire_schema avow_wire_{s.file}_schema = {{", f'    .name = "{sc.NAMESPACE}.{s.record.name}",']
         lines += [f'    .record = "{s.file}",', f"    .fingerprint = 0x{s.fingerprint:016x}u,", f"    .max_value = {s.max_value},"]
@@ -313,9 +354,11 @@ def generate(schemas, common):
     for s in schemas:
         origin = f"schemas/{s.file}.avsc"
         smallest, largest = s.record.sizes()
-        largest = min(largest + sc.FRAME_LEN, s.max_value)
+        sizes = f"{smallest + sc.FRAME_LEN} to {min(largest + sc.FRAME_LEN, s.max_value)} bytes"
+        if largest + sc.FRAME_LEN > s.max_value:
+            sizes += f" (its fields at their caps would be {largest + sc.FRAME_LEN}: leave room)"
         body = [f"extern const struct avow_wire_schema avow_wire_{s.file}_schema;", ""]
-        body += comment(f"{smallest + sc.FRAME_LEN} to {largest} bytes. Errors and ownership: wire.h.")
+        body += comment(f"{sizes}. Errors and ownership: wire.h.")
         body += encode_signature(s, " AVOW_MUST_CHECK;") + decode_signature(s, " AVOW_MUST_CHECK;")
         out[f"lib/wire/avow/wire/{s.file}.h"] = header(
             origin, guard(s.file), f"{s.file}.h - codec of {s.record.name}. Layer: wire. Pure; thread-safe.",

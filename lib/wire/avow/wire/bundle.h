@@ -9,7 +9,8 @@
 
 extern const struct avow_wire_schema avow_wire_bundle_schema;
 
-/* 118 to 32768 bytes. Errors and ownership: wire.h. */
+/* 118 to 32768 bytes (its fields at their caps would be 145349: leave room). Errors and
+ * ownership: wire.h. */
 enum avow_rc avow_bundle_encode(const struct avow_bundle *v, struct avow_buf *out,
                                 struct avow_err *err) AVOW_MUST_CHECK;
 enum avow_rc avow_bundle_decode(struct avow_bytes in, struct avow_arena *arena,

@@ -9,7 +9,8 @@
 
 extern const struct avow_wire_schema avow_wire_enrollment_schema;
 
-/* 131 to 32768 bytes. Errors and ownership: wire.h. */
+/* 131 to 32768 bytes (its fields at their caps would be 277499: leave room). Errors and
+ * ownership: wire.h. */
 enum avow_rc avow_enrollment_encode(const struct avow_enrollment *v, struct avow_buf *out,
                                     struct avow_err *err) AVOW_MUST_CHECK;
 enum avow_rc avow_enrollment_decode(struct avow_bytes in, struct avow_arena *arena,

@@ -9,7 +9,8 @@
 
 extern const struct avow_wire_schema avow_wire_identity_schema;
 
-/* 115 to 65536 bytes. Errors and ownership: wire.h. */
+/* 115 to 65536 bytes (its fields at their caps would be 142363: leave room). Errors and
+ * ownership: wire.h. */
 enum avow_rc avow_identity_encode(const struct avow_identity *v, struct avow_buf *out,
                                   struct avow_err *err) AVOW_MUST_CHECK;
 enum avow_rc avow_identity_decode(struct avow_bytes in, struct avow_arena *arena,

@@ -45,6 +45,8 @@
 #include "avow/base/buf.h"
 
 #define AVOW_WIRE_FRAME_LEN 10u
+/* An arena with this limit is enough for the arrays of any one record (checked at compile time). */
+#define AVOW_WIRE_ARENA_MAX (2u * 1024u * 1024u)
 
 struct avow_wire_schema {
     const char *name;     /* "avow.Marker" */
