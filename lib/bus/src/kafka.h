@@ -99,7 +99,8 @@ enum avow_rc avow_kafka_check_fatal(rd_kafka_t *rk, struct avow_err *err) AVOW_M
 struct avow_kafka_part {
     char *topic; /* owned */
     int32_t partition;
-    int64_t start;        /* offset or logical offset that was asked for */
+    int64_t asked;        /* offset or logical offset */
+    int64_t start;        /* what librdkafka is told: the same, looked up if it can be */
     bool stalled;         /* librdkafka stopped fetching it after an error */
     uint64_t retry_at_ms; /* of a stalled one: when to try again; 0 never (the program must seek) */
 };
@@ -120,7 +121,10 @@ struct avow_kafka_consumer {
     struct avow_kafka_part *parts; /* that we fetch */
     size_t n_parts;
     size_t cap_parts;
-    size_t stalled; /* how many parts are */
+    size_t stalled;            /* how many parts are */
+    rd_kafka_topic_t **topics; /* whose metadata the client has */
+    size_t n_topics;
+    bool deferred; /* `parts` waits for topics to be met */
 };
 enum avow_rc avow_kafka_consumer_new(struct avow_bus *b, const struct avow_bus_consumer_opts *opts,
                                      struct avow_bus_consumer **out, struct avow_err *err);
@@ -134,11 +138,17 @@ enum avow_rc avow_kafka_position(struct avow_bus_consumer *c, const struct avow_
 enum avow_rc avow_kafka_watermarks(struct avow_bus_consumer *c, const struct avow_bus_tp *tp,
                                    unsigned timeout_ms, int64_t *low, int64_t *high,
                                    struct avow_err *err);
+/* Offset after the last record or control record that poll has passed, RD_KAFKA_OFFSET_INVALID if
+ * it passed none. */
+int64_t avow_kafka_polled(struct avow_kafka_consumer *c, const char *topic, int32_t partition);
 struct avow_kafka_part *avow_kafka_part_find(struct avow_kafka_consumer *c, const char *topic,
                                              int32_t partition);
-/* Tells librdkafka what `parts` says, each at its position or its start. */
-enum avow_rc avow_kafka_parts_apply(struct avow_kafka_consumer *c,
-                                    struct avow_err *err) AVOW_MUST_CHECK;
+/* Logical offsets are looked up here, in poll, and then all partitions start together. librdkafka
+ * would do it one by one: it tries again only after 500 ms where it does not know a topic yet, and
+ * the partitions that start first go into a fetch that waits for records while the others queue
+ * behind it. AVOW_TIMEOUT: Kafka does not answer yet. */
+enum avow_rc avow_kafka_parts_meet(struct avow_kafka_consumer *c, unsigned timeout_ms,
+                                   struct avow_err *err) AVOW_MUST_CHECK;
 void avow_kafka_parts_clear(struct avow_kafka_consumer *c);
 /* Tries stalled partitions again whose time has come. */
 enum avow_rc avow_kafka_parts_retry(struct avow_kafka_consumer *c,

@@ -16,7 +16,7 @@ _Static_assert(AVOW_BUS_TAIL(0) == RD_KAFKA_OFFSET_TAIL_BASE, "bus.h");
 /* How long librdkafka may take to forget the position of a partition that it stops reading;
  * measured: below 2 ms. */
 #define FORGET_MS 500u
-#define RESOLVE_MS 2000u
+#define RESOLVE_MS 1000u
 
 rd_kafka_topic_partition_list_t *avow_kafka_list(const struct avow_bus_tp *tps, size_t n)
 {
@@ -54,6 +54,7 @@ static void part_start(struct avow_kafka_consumer *c, struct avow_kafka_part *pa
         c->stalled--;
     part->stalled = false;
     part->retry_at_ms = 0;
+    part->asked = start;
     part->start = start;
 }
 
@@ -77,8 +78,8 @@ static enum avow_rc part_set(struct avow_kafka_consumer *c, const struct avow_bu
     char *topic = avow_bus_strdup(tp->topic);
     if (!topic)
         return avow_err_set(err, AVOW_NOMEM, 0, "partition");
-    c->parts[c->n_parts++] =
-        (struct avow_kafka_part){.topic = topic, .partition = tp->partition, .start = tp->offset};
+    c->parts[c->n_parts++] = (struct avow_kafka_part){
+        .topic = topic, .partition = tp->partition, .asked = tp->offset, .start = tp->offset};
     return AVOW_OK;
 }
 
@@ -87,7 +88,7 @@ static enum avow_rc part_set(struct avow_kafka_consumer *c, const struct avow_bu
 
 /* Offset after the last record or control record that poll has passed, or RD_KAFKA_OFFSET_INVALID.
  */
-static int64_t raw_position(struct avow_kafka_consumer *c, const char *topic, int32_t partition)
+int64_t avow_kafka_polled(struct avow_kafka_consumer *c, const char *topic, int32_t partition)
 {
     struct avow_bus_tp tp = {topic, partition, RD_KAFKA_OFFSET_INVALID};
     rd_kafka_topic_partition_list_t *list = avow_kafka_list(&tp, 1);
@@ -102,13 +103,15 @@ static int64_t raw_position(struct avow_kafka_consumer *c, const char *topic, in
 static void wait_forgotten(struct avow_kafka_consumer *c, const struct avow_kafka_part *part)
 {
     uint64_t deadline = avow_clock_mono_ms() + FORGET_MS;
-    while (raw_position(c, part->topic, part->partition) != RD_KAFKA_OFFSET_INVALID &&
+    while (avow_kafka_polled(c, part->topic, part->partition) != RD_KAFKA_OFFSET_INVALID &&
            avow_clock_mono_ms() < deadline)
         avow_clock_sleep_ms(1);
 }
 
-enum avow_rc avow_kafka_parts_apply(struct avow_kafka_consumer *c, struct avow_err *err)
+/* Tells librdkafka what `parts` says. */
+static enum avow_rc parts_apply(struct avow_kafka_consumer *c, struct avow_err *err)
 {
+    c->deferred = false;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)c->n_parts + 1);
     for (size_t i = 0; i < c->n_parts; i++)
         rd_kafka_topic_partition_list_add(list, c->parts[i].topic, c->parts[i].partition)->offset =
@@ -124,14 +127,132 @@ enum avow_rc avow_kafka_parts_apply(struct avow_kafka_consumer *c, struct avow_e
     return AVOW_OK;
 }
 
+enum avow_rc avow_kafka_watermarks(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
+                                   unsigned timeout_ms, int64_t *low, int64_t *high,
+                                   struct avow_err *err)
+{
+    struct avow_kafka_consumer *c = (struct avow_kafka_consumer *)base;
+    int64_t from = 0;
+    int64_t to = 0;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+        c->rk, tp->topic, tp->partition, &from, &to, avow_kafka_ms(timeout_ms));
+    (void)rd_kafka_poll(c->rk, 0);
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        avow_kafka_health_clear(&c->health);
+        *low = from;
+        *high = to;
+        return AVOW_OK;
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        return avow_err_set(err, AVOW_NOTFOUND, code, "%s[%d] does not exist", tp->topic,
+                            tp->partition);
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        return avow_err_set(err, AVOW_REFUSED, code, "%s[%d]: %s", tp->topic, tp->partition,
+                            rd_kafka_err2str(code));
+    default:
+        return avow_kafka_timed_out(&c->health, AVOW_UNREACHABLE, err, "watermarks of %s[%d]: %s",
+                                    tp->topic, tp->partition, rd_kafka_err2str(code));
+    }
+}
+
+/* Before the first record of a partition librdkafka has no position, and its start may be logical.
+ */
+static enum avow_rc resolve_start(struct avow_kafka_consumer *c, const struct avow_kafka_part *part,
+                                  unsigned timeout_ms, int64_t *out, struct avow_err *err)
+{
+    int64_t low = 0;
+    int64_t high = 0;
+    struct avow_bus_tp tp = {part->topic, part->partition, 0};
+    enum avow_rc rc = avow_kafka_watermarks(&c->base, &tp, timeout_ms, &low, &high, err);
+    if (rc)
+        return rc;
+    int64_t from = low;
+    if (part->start == AVOW_BUS_END)
+        from = high;
+    else if (part->start <= AVOW_BUS_TAIL(0))
+        from = high - (AVOW_BUS_TAIL(0) - part->start);
+    *out = from < low ? low : from;
+    return AVOW_OK;
+}
+
+static bool is_met(const struct avow_kafka_consumer *c, const char *topic)
+{
+    if (c->subscribed) /* the subscription has asked for it */
+        return true;
+    for (size_t i = 0; i < c->n_topics; i++) {
+        if (avow_cstr_eq(rd_kafka_topic_name(c->topics[i]), topic))
+            return true;
+    }
+    return false;
+}
+
+static enum avow_rc meet(struct avow_kafka_consumer *c, const char *topic, unsigned timeout_ms,
+                         struct avow_err *err)
+{
+    rd_kafka_topic_t **grown = realloc(c->topics, (c->n_topics + 1) * sizeof(rd_kafka_topic_t *));
+    if (!grown)
+        return avow_err_set(err, AVOW_NOMEM, 0, "consumer");
+    c->topics = grown;
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->rk, topic, NULL);
+    if (!rkt)
+        return avow_err_set(err, AVOW_BUS, rd_kafka_last_error(), "topic %s: %s", topic,
+                            rd_kafka_err2str(rd_kafka_last_error()));
+    const struct rd_kafka_metadata *md = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, 0, rkt, &md, avow_kafka_ms(timeout_ms));
+    if (code) {
+        rd_kafka_topic_destroy(rkt);
+        return avow_err_set(err, AVOW_TIMEOUT, code, "topic %s: %s", topic, rd_kafka_err2str(code));
+    }
+    /* Also if it does not exist: then poll will say so. */
+    rd_kafka_metadata_destroy(md);
+    c->topics[c->n_topics++] = rkt;
+    return AVOW_OK;
+}
+
+enum avow_rc avow_kafka_parts_meet(struct avow_kafka_consumer *c, unsigned timeout_ms,
+                                   struct avow_err *err)
+{
+    for (size_t i = 0; i < c->n_parts; i++) {
+        if (is_met(c, c->parts[i].topic))
+            continue;
+        enum avow_rc rc = meet(c, c->parts[i].topic, timeout_ms, err);
+        if (rc)
+            return rc;
+    }
+    for (size_t i = 0; i < c->n_parts; i++) {
+        int64_t at = 0;
+        /* One that fails (no leader now) is left to librdkafka, and holds up nobody. */
+        if (c->parts[i].start < 0 && !resolve_start(c, &c->parts[i], RESOLVE_MS, &at, NULL))
+            c->parts[i].start = at;
+    }
+    return parts_apply(c, err);
+}
+
+static enum avow_rc parts_start(struct avow_kafka_consumer *c, struct avow_err *err)
+{
+    /* Within the callback librdkafka waits for exactly one assignment: it is made when the callback
+     * returns. */
+    if (c->in_callback)
+        return AVOW_OK;
+    for (size_t i = 0; i < c->n_parts; i++) {
+        if (c->parts[i].start < 0 && !c->subscribed) {
+            c->deferred = true;
+            return AVOW_OK;
+        }
+    }
+    return parts_apply(c, err);
+}
+
 /* librdkafka starts every partition of an assignment anew, so those that go on start where they
  * are. */
 static void keep_positions(struct avow_kafka_consumer *c)
 {
     for (size_t i = 0; i < c->n_parts; i++) {
-        int64_t at = raw_position(c, c->parts[i].topic, c->parts[i].partition);
+        int64_t at = avow_kafka_polled(c, c->parts[i].topic, c->parts[i].partition);
         if (at != RD_KAFKA_OFFSET_INVALID && !c->parts[i].stalled)
-            c->parts[i].start = at;
+            part_start(c, &c->parts[i], at);
     }
 }
 
@@ -169,7 +290,7 @@ enum avow_rc avow_kafka_assign(struct avow_bus_consumer *base, const struct avow
     }
     /* Within the callback librdkafka waits for exactly one assignment: it is made when the callback
      * returns. */
-    return c->in_callback ? AVOW_OK : avow_kafka_parts_apply(c, err);
+    return parts_start(c, err);
 }
 
 /* rd_kafka_seek refuses a partition that stopped after an error, which is when a seek is needed
@@ -182,7 +303,7 @@ enum avow_rc avow_kafka_seek(struct avow_bus_consumer *base, const struct avow_b
         return avow_err_set(err, AVOW_STATE, 0, "%s[%d] is not assigned", tp->topic, tp->partition);
     keep_positions(c);
     part_start(c, avow_kafka_part_find(c, tp->topic, tp->partition), tp->offset);
-    return c->in_callback ? AVOW_OK : avow_kafka_parts_apply(c, err);
+    return parts_start(c, err);
 }
 
 enum avow_rc avow_kafka_parts_retry(struct avow_kafka_consumer *c, struct avow_err *err)
@@ -199,57 +320,7 @@ enum avow_rc avow_kafka_parts_retry(struct avow_kafka_consumer *c, struct avow_e
         part_start(c, part, part->start);
         due = true;
     }
-    return due ? avow_kafka_parts_apply(c, err) : AVOW_OK;
-}
-
-enum avow_rc avow_kafka_watermarks(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
-                                   unsigned timeout_ms, int64_t *low, int64_t *high,
-                                   struct avow_err *err)
-{
-    struct avow_kafka_consumer *c = (struct avow_kafka_consumer *)base;
-    int64_t from = 0;
-    int64_t to = 0;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        c->rk, tp->topic, tp->partition, &from, &to, avow_kafka_ms(timeout_ms));
-    (void)rd_kafka_poll(c->rk, 0);
-    switch (code) {
-    case RD_KAFKA_RESP_ERR_NO_ERROR:
-        avow_kafka_health_clear(&c->health);
-        *low = from;
-        *high = to;
-        return AVOW_OK;
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-        return avow_err_set(err, AVOW_NOTFOUND, code, "%s[%d] does not exist", tp->topic,
-                            tp->partition);
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-        return avow_err_set(err, AVOW_REFUSED, code, "%s[%d]: %s", tp->topic, tp->partition,
-                            rd_kafka_err2str(code));
-    default:
-        return avow_kafka_timed_out(&c->health, AVOW_UNREACHABLE, err, "watermarks of %s[%d]: %s",
-                                    tp->topic, tp->partition, rd_kafka_err2str(code));
-    }
-}
-
-/* Before the first record of a partition librdkafka has no position, and its start may be logical.
- */
-static enum avow_rc resolve_start(struct avow_kafka_consumer *c, const struct avow_kafka_part *part,
-                                  int64_t *out, struct avow_err *err)
-{
-    int64_t low = 0;
-    int64_t high = 0;
-    struct avow_bus_tp tp = {part->topic, part->partition, 0};
-    enum avow_rc rc = avow_kafka_watermarks(&c->base, &tp, RESOLVE_MS, &low, &high, err);
-    if (rc)
-        return rc;
-    int64_t from = low;
-    if (part->start == AVOW_BUS_END)
-        from = high;
-    else if (part->start <= AVOW_BUS_TAIL(0))
-        from = high - (AVOW_BUS_TAIL(0) - part->start);
-    *out = from < low ? low : from;
-    return AVOW_OK;
+    return due ? parts_apply(c, err) : AVOW_OK;
 }
 
 enum avow_rc avow_kafka_position(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
@@ -259,11 +330,16 @@ enum avow_rc avow_kafka_position(struct avow_bus_consumer *base, const struct av
     struct avow_kafka_part *part = avow_kafka_part_find(c, tp->topic, tp->partition);
     if (!part)
         return avow_err_set(err, AVOW_STATE, 0, "%s[%d] is not assigned", tp->topic, tp->partition);
-    int64_t at = raw_position(c, tp->topic, tp->partition);
+    int64_t at = avow_kafka_polled(c, tp->topic, tp->partition);
     if (at == RD_KAFKA_OFFSET_INVALID && part->start >= 0)
         at = part->start;
-    if (at == RD_KAFKA_OFFSET_INVALID)
-        return resolve_start(c, part, out, err);
+    if (at == RD_KAFKA_OFFSET_INVALID) {
+        enum avow_rc rc = resolve_start(c, part, RESOLVE_MS, &at, err);
+        if (rc)
+            return rc;
+        if (c->deferred) /* then this is where it will start */
+            part->start = at;
+    }
     *out = at;
     return AVOW_OK;
 }
@@ -299,7 +375,7 @@ void avow_kafka_rebalance_cb(rd_kafka_t *rk, rd_kafka_resp_err_t code,
         c->in_callback = true;
         c->rebalance.assigned(c->rebalance.arg, c->owned, c->n_owned);
         c->in_callback = false;
-        if (avow_kafka_parts_apply(c, &err))
+        if (parts_apply(c, &err))
             avow_log_limited(WARN, "kafka_assign", 6, AVOW_KV_ERR(&err));
         return;
     }

@@ -12,6 +12,8 @@
 #define FETCH_WAIT_MS 100u
 #define FETCH_WAIT_MOCK_MS 10u
 #define SOCKET_TIMEOUT_MS 10000u
+/* A poll without time must get on all the same. */
+#define MEET_MIN_MS 20u
 /* After an error that stopped a partition (no access, for one) it is tried again this much later.
  */
 #define STALLED_RETRY_MS 5000u
@@ -64,8 +66,8 @@ static enum avow_rc no_offset(struct avow_kafka_consumer *c, const rd_kafka_mess
         stall(c, part, avow_clock_mono_ms() + STALLED_RETRY_MS);
         return avow_err_set(err, AVOW_BUS, m->err, "%s[%d]: %s", topic, m->partition, text);
     }
-    if (part->start <= AVOW_BUS_TAIL(0)) {
-        /* Fewer records are left than the tail asked for; librdkafka only stops at 0. */
+    if (part->asked < 0 && avow_kafka_polled(c, topic, m->partition) == RD_KAFKA_OFFSET_INVALID) {
+        /* Retention was faster than the look-up: from the log start, whatever it is now. */
         struct avow_bus_tp tp = {topic, m->partition, AVOW_BUS_BEGINNING};
         return avow_kafka_seek(&c->base, &tp, err);
     }
@@ -112,6 +114,10 @@ static enum avow_rc consumer_poll(struct avow_bus_consumer *base, unsigned timeo
         return avow_err_set(err, AVOW_BUS, 0, "login refused: %s", c->health.refused);
     }
     enum avow_rc rc = avow_kafka_parts_retry(c, err);
+    if (!rc && c->deferred)
+        rc = avow_kafka_parts_meet(c, timeout_ms < MEET_MIN_MS ? MEET_MIN_MS : timeout_ms, err);
+    if (rc == AVOW_TIMEOUT)
+        return AVOW_OK; /* Kafka is away: as if nothing had come */
     if (rc)
         return rc;
     c->current = rd_kafka_consumer_poll(c->rk, avow_kafka_ms(timeout_ms));
@@ -198,9 +204,12 @@ static void consumer_free(struct avow_bus_consumer *base)
         drop_current(c);
         c->closing = true;
         (void)rd_kafka_consumer_close(c->rk); /* runs `revoked`, leaves the group */
+        for (size_t i = 0; i < c->n_topics; i++)
+            rd_kafka_topic_destroy(c->topics[i]);
         rd_kafka_destroy(c->rk);
     }
     avow_kafka_parts_clear(c);
+    free(c->topics);
     free(c->parts);
     free(c->owned);
     free(c->subscribed);

@@ -183,21 +183,28 @@ static enum avow_rc part_set(struct mem_consumer *c, const struct avow_bus_tp *t
     return AVOW_OK;
 }
 
+/* The group gives every partition of its topic to one member. */
+static bool is_owned(const struct mem_consumer *c, const struct avow_bus_tp *tp)
+{
+    return c->owns && avow_cstr_eq(tp->topic, c->subscribed) &&
+           mem_log_find(mem_topic_find(c->broker, tp->topic), tp->partition);
+}
+
 static enum avow_rc assign(struct avow_bus_consumer *base, const struct avow_bus_tp *tps, size_t n,
                            struct avow_err *err)
 {
     struct mem_consumer *c = (struct mem_consumer *)base;
-    for (size_t i = 0; i < n && c->subscribed; i++) {
-        if (!c->owns || !avow_cstr_eq(tps[i].topic, c->subscribed))
-            return avow_err_set(err, AVOW_STATE, 0, "%s[%d] is not assigned to this member",
-                                tps[i].topic, tps[i].partition);
-    }
-    if (!c->subscribed)
-        c->n_parts = 0;
     enum avow_rc rc = AVOW_OK;
     mem_lock(c->broker);
-    for (size_t i = 0; !rc && i < n; i++)
-        rc = part_set(c, &tps[i], err);
+    if (!c->subscribed)
+        c->n_parts = 0;
+    for (size_t i = 0; !rc && i < n; i++) {
+        if (c->subscribed && !is_owned(c, &tps[i]))
+            rc = avow_err_set(err, AVOW_STATE, 0, "%s[%d] is not assigned to this member",
+                              tps[i].topic, tps[i].partition);
+        else
+            rc = part_set(c, &tps[i], err);
+    }
     mem_unlock(c->broker);
     return rc;
 }
