@@ -1,4 +1,5 @@
-/* fuzz_replay.c - runs a fuzz target over the files of a folder, so that the corpus is an ordinary test. */
+/* fuzz_replay.c - runs a fuzz target over the files of a folder, so that the corpus is an ordinary
+ * test. */
 #define _GNU_SOURCE /* fileno */
 #include <dirent.h>
 #include <stdint.h>
@@ -21,7 +22,8 @@ static int replay(const char *path)
         return 1;
     }
     size_t size = (size_t)st.st_size;
-    uint8_t *data = malloc(size ? size : 1); /* exact size, so that a sanitizer sees one byte too many */
+    uint8_t *data =
+        malloc(size ? size : 1); /* exact size, so that a sanitizer sees one byte too many */
     int failed = !data || fread(data, 1, size, f) != size;
     if (!failed)
         LLVMFuzzerTestOneInput(data, size);
