@@ -11,8 +11,9 @@
 #define AVOW_IMA_ENTRY_MAX (512u * 1024u) /* PROTOCOL B6 */
 #define AVOW_IMA_TEMPLATE_NAME_MAX 32u
 #define AVOW_IMA_FIELDS_MAX 16u
-#define AVOW_IMA_DIGEST_LEN 20u /* the list holds SHA-1 template digests, whatever the banks are   \
-                                 */
+#define AVOW_IMA_DIGEST_LEN                                                                        \
+    20u /* the list holds SHA-1 template digests, whatever the banks are                           \
+         */
 #define AVOW_IMA_PIECES 3u
 
 struct avow_ima_entry { /* borrows from the input */

@@ -1,0 +1,186 @@
+/* runtime_policy.c - see runtime_policy.h. */
+#include "avow/core/runtime_policy.h"
+
+#include "excludes.h"
+#include "policy_table.h"
+
+#include "avow/crypto/digest.h"
+#include "avow/formats/policy_text.h"
+
+#include <stdlib.h>
+
+#include "avow/base/banned.h"
+
+#define BOOT_AGGREGATE AVOW_STR_LIT("boot_aggregate")
+
+/* Tables beside the digests; what they hold is compared, and judged in no version so far. */
+enum { LIST_KEYRINGS, LIST_IMA_BUF, LIST_IGNORED, LIST_KEYS, LIST_DM, LISTS };
+
+struct avow_runtime_policy {
+    struct avow_policy_table digests;
+    struct avow_excludes excludes;
+    struct avow_policy_table lists[LISTS];
+    unsigned notes;
+};
+
+void avow_runtime_policy_free(struct avow_runtime_policy *p)
+{
+    if (!p)
+        return;
+    avow_policy_table_deinit(&p->digests);
+    avow_excludes_deinit(&p->excludes);
+    for (size_t i = 0; i < LISTS; i++)
+        avow_policy_table_deinit(&p->lists[i]);
+    free(p);
+}
+
+static enum avow_rc put_text(struct avow_policy_table *t, struct avow_str text,
+                             struct avow_err *err)
+{
+    uint8_t digest[AVOW_SHA256_LEN];
+    avow_sha256(avow_bytes_make(text.ptr, text.len), digest);
+    return avow_policy_table_put(t, AVOW_STR_LIT("text"), AVOW_BYTES_OF(digest), err);
+}
+
+static enum avow_rc put_item(void *ctx, enum avow_policy_item item, struct avow_str name,
+                             struct avow_bytes value, struct avow_err *err)
+{
+    struct avow_runtime_policy *p = ctx;
+    static const uint8_t present[1] = {1};
+    switch (item) {
+    case AVOW_POLICY_ITEM_DIGEST:
+        return avow_policy_table_put(&p->digests, name, value, err);
+    case AVOW_POLICY_ITEM_EXCLUDE:
+        return avow_excludes_put(&p->excludes, name, err);
+    case AVOW_POLICY_ITEM_KEYRING:
+        p->notes |= AVOW_POLICY_NOTE_KEYRINGS;
+        return avow_policy_table_put(&p->lists[LIST_KEYRINGS], name, value, err);
+    case AVOW_POLICY_ITEM_IMA_BUF:
+        p->notes |= AVOW_POLICY_NOTE_IMA_BUF;
+        return avow_policy_table_put(&p->lists[LIST_IMA_BUF], name, value, err);
+    case AVOW_POLICY_ITEM_IGNORED_KEYRING:
+        p->notes |= AVOW_POLICY_NOTE_KEYRINGS;
+        return avow_policy_table_put(&p->lists[LIST_IGNORED], name, AVOW_BYTES_OF(present), err);
+    case AVOW_POLICY_ITEM_VERIFICATION_KEYS:
+        p->notes |= AVOW_POLICY_NOTE_VERIFICATION_KEYS;
+        return put_text(&p->lists[LIST_KEYS], name, err);
+    case AVOW_POLICY_ITEM_DM_POLICY:
+        p->notes |= AVOW_POLICY_NOTE_DM_POLICY;
+        return put_text(&p->lists[LIST_DM], name, err);
+    case AVOW_POLICY_ITEM_LEGACY:
+        p->notes |= AVOW_POLICY_NOTE_LEGACY;
+        return AVOW_OK;
+    default:
+        return avow_err_set(err, AVOW_PARSE, 0, "unknown item");
+    }
+}
+
+enum avow_rc avow_runtime_policy_load(struct avow_bytes json, struct avow_runtime_policy **out,
+                                      struct avow_err *err)
+{
+    AVOW_CLEANUP(avow_runtime_policy_free) struct avow_runtime_policy *p = calloc(1, sizeof *p);
+    if (!p)
+        return avow_err_set(err, AVOW_NOMEM, 0, "policy");
+    const struct avow_policy_sink sink = {.ctx = p, .item = put_item};
+    enum avow_rc rc = avow_policy_text_parse(json, &sink, err);
+    if (!rc)
+        rc = avow_excludes_finish(&p->excludes, err);
+    if (rc)
+        return rc;
+    avow_policy_table_shrink(&p->digests);
+    for (size_t i = 0; i < LISTS; i++)
+        avow_policy_table_shrink(&p->lists[i]);
+    if (p->excludes.open)
+        p->notes |= AVOW_POLICY_NOTE_OPEN_EXCLUDE;
+    if (avow_policy_table_has_name(&p->digests, BOOT_AGGREGATE))
+        p->notes |= AVOW_POLICY_NOTE_BOOT_AGGREGATE;
+    *out = AVOW_STEAL(p);
+    return AVOW_OK;
+}
+
+enum avow_policy_match avow_runtime_policy_find(const struct avow_runtime_policy *p,
+                                                struct avow_str path, struct avow_bytes digest)
+{
+    if (digest.len && avow_policy_table_has(&p->digests, path, digest))
+        return AVOW_POLICY_ALLOWED;
+    return avow_policy_table_has_name(&p->digests, path) ? AVOW_POLICY_DIGEST_UNKNOWN
+                                                         : AVOW_POLICY_PATH_UNKNOWN;
+}
+
+bool avow_runtime_policy_has_path(const struct avow_runtime_policy *p, struct avow_str path)
+{
+    return avow_policy_table_has_name(&p->digests, path);
+}
+
+/* Digests first: the result is the same, and expressions only see what is not allowed anyway. */
+enum avow_policy_match avow_runtime_policy_match(const struct avow_runtime_policy *p,
+                                                 struct avow_str path, struct avow_bytes digest,
+                                                 bool strict)
+{
+    enum avow_policy_match found = avow_runtime_policy_find(p, path, digest);
+    if (found == AVOW_POLICY_ALLOWED)
+        return found;
+    switch (avow_excludes_match(&p->excludes, path, strict)) {
+    case AVOW_EXCLUDE_YES:
+        return AVOW_POLICY_EXCLUDED;
+    case AVOW_EXCLUDE_NO:
+        return found;
+    case AVOW_EXCLUDE_UNDECIDED:
+    default:
+        return AVOW_POLICY_REGEX_LIMIT;
+    }
+}
+
+/* A pin of boot_aggregate and a device-mapper policy are demands: new ones make a policy stricter.
+ */
+bool avow_runtime_policy_is_superset(const struct avow_runtime_policy *old,
+                                     const struct avow_runtime_policy *p)
+{
+    bool new_pin = avow_policy_table_has_name(&p->digests, BOOT_AGGREGATE) &&
+                   !avow_policy_table_has_name(&old->digests, BOOT_AGGREGATE);
+    if (new_pin || !avow_policy_table_is_subset(&p->lists[LIST_DM], &old->lists[LIST_DM]))
+        return false;
+    for (size_t i = 0; i < LISTS; i++) {
+        if (!avow_policy_table_is_subset(&old->lists[i], &p->lists[i]))
+            return false;
+    }
+    return avow_policy_table_is_subset(&old->digests, &p->digests) &&
+           avow_excludes_is_subset(&old->excludes, &p->excludes);
+}
+
+void avow_runtime_policy_stats_get(const struct avow_runtime_policy *p,
+                                   struct avow_runtime_policy_stats *out)
+{
+    *out = (struct avow_runtime_policy_stats){.paths = p->digests.names,
+                                              .digests = p->digests.values,
+                                              .excludes = p->excludes.count,
+                                              .literal_excludes = p->excludes.literals,
+                                              .memory =
+                                                  sizeof *p + avow_policy_table_memory(&p->digests),
+                                              .notes = p->notes};
+    for (size_t i = 0; i < LISTS; i++)
+        out->memory += avow_policy_table_memory(&p->lists[i]);
+}
+
+const char *avow_policy_note_text(unsigned note)
+{
+    switch (note) {
+    case AVOW_POLICY_NOTE_VERIFICATION_KEYS:
+        return "verification keys are not used: files are judged by their digests";
+    case AVOW_POLICY_NOTE_KEYRINGS:
+        return "keyrings are not used: entries of template ima-buf are findings";
+    case AVOW_POLICY_NOTE_IMA_BUF:
+        return "ima-buf digests are not used: entries of template ima-buf are findings";
+    case AVOW_POLICY_NOTE_DM_POLICY:
+        return "the device-mapper policy is not used: entries of template ima-buf are findings";
+    case AVOW_POLICY_NOTE_LEGACY:
+        return "an older form of allowlist: consider converting it";
+    case AVOW_POLICY_NOTE_OPEN_EXCLUDE:
+        return "an exclude without a closing / also covers longer names (/tmp: /tmpevil), unless "
+               "excludes are strict";
+    case AVOW_POLICY_NOTE_BOOT_AGGREGATE:
+        return "boot_aggregate is pinned: the policy fits machines with these boot PCRs only";
+    default:
+        return "?";
+    }
+}
