@@ -150,7 +150,7 @@ static const char *chain_reason(int code)
     case X509_V_ERR_INVALID_CA:
         return "not a CA, but issued a certificate of the chain";
     case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
-        return "its issuer's key usage does not allow signing certificates";
+        return "key usage of a CA in the chain does not allow signing certificates";
     case X509_V_ERR_AKID_SKID_MISMATCH:
     case X509_V_ERR_AKID_ISSUER_SERIAL_MISMATCH:
         return "its authority key identifier names another issuer key";
@@ -188,10 +188,17 @@ struct chain_in {
     const struct avow_cert_store *store;
 };
 
+static bool is_ca_that_may_not_sign(X509 *x)
+{
+    return X509_get_extension_flags(x) & EXFLAG_CA && !(X509_get_key_usage(x) & KU_KEY_CERT_SIGN);
+}
+
 static int chain_code(const struct chain_in *in, X509_STORE_CTX *ctx)
 {
     int code = X509_STORE_CTX_get_error(ctx);
     X509 *cert = X509_STORE_CTX_get_current_cert(ctx);
+    if (cert && code == X509_V_ERR_INVALID_CA && is_ca_that_may_not_sign(cert))
+        return X509_V_ERR_KEYUSAGE_NO_CERTSIGN;
     if (!cert || (code != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT &&
                   code != X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE &&
                   code != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY))

@@ -13,6 +13,7 @@ for tool in swtpm swtpm_setup tpm2_createek tpm2_createak tpm2_activatecredentia
 done
 
 work=$(mktemp -d /tmp/avow-activate.XXXXXX)
+# shellcheck disable=SC2317 # the trap calls it
 cleanup() {
     sh "$swtpm_sh" stop "$work/tpm" >/dev/null 2>&1 || true
     rm -rf "$work"
