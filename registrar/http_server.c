@@ -231,7 +231,8 @@ static enum MHD_Result answer(struct avow_http_server *s, struct MHD_Connection 
                                       .source = avow_str_from(source),
                                       .tls = s->tls,
                                       .client_cert = s->tls && client_cert_is_good(c)};
-    req.authorization = header(c, MHD_HTTP_HEADER_AUTHORIZATION).ptr != NULL;
+    req.authorization =
+        MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION) != NULL;
     struct avow_server_reply reply = {.status = MHD_HTTP_INTERNAL_SERVER_ERROR};
     avow_buf_init(&reply.body, AVOW_REPLY_MAX);
     s->fn(s->arg, &req, &reply);

@@ -9,6 +9,7 @@
 #include "avow/base/clock.h"
 #include "avow/base/log.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -154,10 +155,12 @@ static enum avow_exit serve(const struct avow_conf *conf)
     return AVOW_EXIT_OK;
 }
 
-/* Challenges and secrets pass through this memory. */
-static void forbid_core_dumps(void)
+/* Challenges and secrets pass through this memory; a file size limit is a full disk, answered with
+ * 503, and no reason to die. */
+static void set_process_limits(void)
 {
     const struct rlimit none = {0, 0};
+    signal(SIGXFSZ, SIG_IGN);
     if (setrlimit(RLIMIT_CORE, &none))
         avow_log(WARN, "core_dumps", AVOW_KV_STR("state", "could not be turned off"));
 }
@@ -169,7 +172,7 @@ int main(int argc, char **argv)
                       "registers TPMs, proves them genuine and publishes their identities", &args);
     if (args.done)
         return (int)args.code;
-    forbid_core_dumps();
+    set_process_limits();
     avow_stop_install();
     enum avow_exit code = serve(args.conf);
     avow_conf_free(args.conf);

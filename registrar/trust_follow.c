@@ -68,6 +68,9 @@ enum avow_rc avow_trust_follow_offer(struct avow_trust_follow *f, struct avow_by
         avow_trust_open(f->root, kafka_key, record, floor, f->has_fleet ? f->fleet : NULL, &t, err);
     if (rc == AVOW_EXISTS && f->trust)
         return AVOW_OK;
+    if (rc == AVOW_EXISTS)
+        return avow_err_set(err, AVOW_ROLLBACK, 0, "trust bundle: version %llu was known already",
+                            (unsigned long long)f->min_version);
     if (rc)
         return rc;
     const struct avow_bundle *b = avow_trust_bundle(t);

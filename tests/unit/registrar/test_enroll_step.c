@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "avow/base/banned.h"
+
 #define NOW 1700000000000u
 #define LIFE 300000u
 
