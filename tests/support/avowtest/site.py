@@ -247,6 +247,16 @@ class Site:
             *self.intervals.options(),
             config=False,
         )
+        self.store_vendor_ca()
+
+    def store_vendor_ca(self) -> None:
+        """What an operator does once per TPM vendor: its CA goes into the store that EK chains are checked against.
+
+        The vendor's CA comes into being with its first TPM.
+        """
+        self.swtpm("start", self.folder / "tpm-ca" / "first", self.folder / "tpm-ca")
+        self.swtpm("kill", self.folder / "tpm-ca" / "first")
+        self.swtpm("store", self.folder / "tpm-ca", self.dir / "ek-ca")
 
     def apply_topics(self) -> str:
         return self.avow("topics", "apply", "--replication", str(self.nodes))
@@ -287,8 +297,6 @@ class Site:
         host = Host(self, name, tcti, folder)
         self.hosts[name] = host
         (folder / "boot_id").write_text(Path("/proc/sys/kernel/random/uuid").read_text())
-        # What the operator does once per TPM vendor: its CA goes into the store that EK chains are checked against.
-        self.swtpm("store", self.folder / "tpm-ca", self.dir / "ek-ca")
         host.ima("init")
         return host
 
