@@ -206,21 +206,15 @@ enum avow_rc avow_evaluate(const struct avow_eval_in *in, struct avow_arena *are
                            struct avow_eval_out *out, struct avow_err *err)
 {
     struct avow_eval_out result = {.next = *in->prior};
-    struct avow_eval *ev = avow_arena_alloc(arena, 1, sizeof *ev);
-    if (!ev)
-        return avow_err_set(err, AVOW_NOMEM, 0, "evaluate: no memory");
-    ev->in = in;
-    ev->arena = arena;
-    ev->out = &result;
-    ev->next = &result.next;
-    if (!avow_attribute(ev, &result.drop)) {
+    struct avow_eval ev = {.in = in, .arena = arena, .out = &result, .next = &result.next};
+    if (!avow_attribute(&ev, &result.drop)) {
         result.kind = AVOW_EVAL_DROPPED;
         *out = result;
         return AVOW_OK;
     }
-    judge(ev);
-    avow_status_decide(ev);
-    if (!avow_finding_list_store(&ev->findings, ev->next) || ev->nomem || ev->findings.nomem)
+    judge(&ev);
+    avow_status_decide(&ev);
+    if (!avow_finding_list_store(&ev.findings, ev.next) || ev.nomem || ev.findings.nomem)
         return avow_err_set(err, AVOW_NOMEM, 0, "evaluate: no memory");
     result.kind = AVOW_EVAL_ACCEPTED;
     *out = result;
