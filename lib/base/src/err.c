@@ -7,6 +7,9 @@
 
 #include "avow/base/banned.h"
 
+#undef avow_err_set
+#undef avow_err_wrap
+
 enum avow_rc avow_err_set(struct avow_err *err, enum avow_rc rc, int64_t native, const char *fmt,
                           ...)
 {
