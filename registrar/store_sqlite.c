@@ -37,8 +37,8 @@ static const char *const sql_texts[AVOW_SQL_COUNT] = {
     [AVOW_SQL_PENDING_ATTEMPTS] = "UPDATE pending SET attempts = ? WHERE seq = ? AND id = ?",
     [AVOW_SQL_PENDING_DROP] = "DELETE FROM pending WHERE seq = ? AND id = ?",
     [AVOW_SQL_PURGE] = "DELETE FROM pending WHERE expires_ms <= ?",
-    [AVOW_SQL_LIST] = "SELECT id FROM agents WHERE status = 1 UNION "
-                      "SELECT id FROM pending WHERE expires_ms > ? ORDER BY 1",
+    [AVOW_SQL_LIST] = ("SELECT id FROM agents WHERE status = 1 UNION "
+                       "SELECT id FROM pending WHERE expires_ms > ? ORDER BY 1"),
     [AVOW_SQL_OUTBOX_ADD] = "INSERT INTO outbox (id, generation) VALUES (?, ?)",
     [AVOW_SQL_OUTBOX] = "SELECT seq, id, generation FROM outbox ORDER BY seq LIMIT ?",
     [AVOW_SQL_OUTBOX_DONE] = "DELETE FROM outbox WHERE seq <= ?",
