@@ -19,7 +19,6 @@
 #define RSA_BITS_MAX 4096u
 #define RSA_EXPONENT 65537u
 
-AVOW_DEFINE_CLEANUP(EVP_PKEY, EVP_PKEY_free);
 AVOW_DEFINE_CLEANUP(EVP_PKEY_CTX, EVP_PKEY_CTX_free);
 
 void avow_key_op_free(struct avow_key_op *op)
