@@ -51,8 +51,7 @@ void avow_agent_state_init(struct avow_agent_state *s)
     };
 }
 
-/* --- When to attest
- * ---------------------------------------------------------------------------------------- */
+/* --- When to attest --- */
 
 static void note_log_count(struct avow_agent_state *s, uint64_t count, uint64_t now)
 {
@@ -94,32 +93,7 @@ static uint64_t jittered_heartbeat(const struct avow_agent_state *s, uint64_t ra
     return beat - tenth + random % (2 * tenth + 1);
 }
 
-static void attest_if_due(struct avow_agent_state *s, uint64_t now, uint64_t random,
-                          struct avow_agent_actions *out)
-{
-    if (s->phase != AVOW_AGENT_IDLE)
-        return;
-    uint64_t due = due_ms(s);
-    if (due == AVOW_AGENT_NEVER || now < avow_max_u64(due, gate_ms(s)))
-        return;
-    bool asked = s->want.now || (s->attested && now >= s->heartbeat_ms);
-    if (!asked)
-        (void)avow_rate_take(&s->again, now); /* due_ms waited for it */
-    s->phase = AVOW_AGENT_QUOTING;
-    s->attested = true;
-    s->attest_ms = now;
-    s->heartbeat_ms = add_ms(now, jittered_heartbeat(s, random));
-    s->change_ms = AVOW_AGENT_NEVER;
-    s->flight = s->want;
-    s->want = want_nothing;
-    act(out, (struct avow_agent_action){.tag = AVOW_AGENT_DO_ATTEST,
-                                        .from = avow_min_u64(s->next, s->flight.from),
-                                        .boot_log = s->flight.boot_log,
-                                        .pcrs = s->flight.pcrs});
-}
-
-/* --- Outcome of an attempt
- * --------------------------------------------------------------------------------- */
+/* --- Outcome of an attempt --- */
 
 static void failed(struct avow_agent_state *s, uint64_t now, uint64_t random,
                    struct avow_agent_actions *out)
@@ -170,8 +144,7 @@ static void sent(struct avow_agent_state *s, uint64_t now, struct avow_agent_act
     act(out, (struct avow_agent_action){.tag = AVOW_AGENT_DO_COMMIT, .from = s->next});
 }
 
-/* --- Markers and trust
- * ------------------------------------------------------------------------------------- */
+/* --- Markers and trust --- */
 
 static void marker(struct avow_agent_state *s, uint64_t epoch, uint64_t now,
                    struct avow_agent_actions *out)
@@ -232,8 +205,7 @@ static void warn_if_no_marker(struct avow_agent_state *s, uint64_t now,
                                         .elapsed_ms = now - s->marker_ms});
 }
 
-/* --- Directives (R19)
- * -------------------------------------------------------------------------------------- */
+/* --- Directives (R19) --- */
 
 const char *avow_agent_directive_fate_text(enum avow_agent_directive_fate f)
 {
@@ -250,6 +222,8 @@ const char *avow_agent_directive_fate_text(enum avow_agent_directive_fate f)
         return "ignored: a value is out of range";
     case AVOW_AGENT_IGNORED_UNSUPPORTED:
         return "ignored: not supported by this version";
+    case AVOW_AGENT_HELD:
+        return "held until the newest marker is known";
     }
     return "?";
 }
@@ -347,8 +321,63 @@ static enum avow_agent_directive_fate obey(struct avow_agent_state *s,
     return AVOW_AGENT_OBEYED;
 }
 
-/* --- Registration
- * ------------------------------------------------------------------------------------------ */
+/* Keeps the newest ones; what this version obeys borrows nothing. */
+static enum avow_agent_directive_fate hold(struct avow_agent_state *s,
+                                           const struct avow_directive *d)
+{
+    if (d->kind.tag == AVOW_DIRECTIVE_KIND_PAYLOAD_SHARE)
+        return AVOW_AGENT_IGNORED_UNSUPPORTED;
+    if (s->held_count == AVOW_AGENT_HELD_MAX) {
+        memmove(&s->held[0], &s->held[1], sizeof s->held - sizeof s->held[0]);
+        s->held_count--;
+    }
+    s->held[s->held_count++] = *d;
+    return AVOW_AGENT_HELD;
+}
+
+static void release_held(struct avow_agent_state *s, uint64_t now, struct avow_agent_actions *out)
+{
+    for (uint32_t i = 0; i < s->held_count; i++)
+        act(out, (struct avow_agent_action){.tag = AVOW_AGENT_DO_NOTE_DIRECTIVE,
+                                            .fate = obey(s, &s->held[i], now)});
+    s->held_count = 0;
+}
+
+static void directive(struct avow_agent_state *s, const struct avow_directive *d, uint64_t now,
+                      struct avow_agent_actions *out)
+{
+    enum avow_agent_directive_fate fate = s->attested ? obey(s, d, now) : hold(s, d);
+    act(out, (struct avow_agent_action){.tag = AVOW_AGENT_DO_NOTE_DIRECTIVE, .fate = fate});
+}
+
+/* --- Attesting --- */
+
+static void attest_if_due(struct avow_agent_state *s, uint64_t now, uint64_t random,
+                          struct avow_agent_actions *out)
+{
+    if (s->phase != AVOW_AGENT_IDLE)
+        return;
+    uint64_t due = due_ms(s);
+    if (due == AVOW_AGENT_NEVER || now < avow_max_u64(due, gate_ms(s)))
+        return;
+    release_held(s, now, out);
+    bool asked = s->want.now || (s->attested && now >= s->heartbeat_ms);
+    if (!asked)
+        (void)avow_rate_take(&s->again, now); /* due_ms waited for it */
+    s->phase = AVOW_AGENT_QUOTING;
+    s->attested = true;
+    s->attest_ms = now;
+    s->heartbeat_ms = add_ms(now, jittered_heartbeat(s, random));
+    s->change_ms = AVOW_AGENT_NEVER;
+    s->flight = s->want;
+    s->want = want_nothing;
+    act(out, (struct avow_agent_action){.tag = AVOW_AGENT_DO_ATTEST,
+                                        .from = avow_min_u64(s->next, s->flight.from),
+                                        .boot_log = s->flight.boot_log,
+                                        .pcrs = s->flight.pcrs});
+}
+
+/* --- Registration --- */
 
 static void started(struct avow_agent_state *s, const struct avow_agent_event *ev, uint64_t now,
                     uint64_t random)
@@ -386,15 +415,7 @@ static void register_if_due(struct avow_agent_state *s, uint64_t now,
     act_tag(out, AVOW_AGENT_DO_REGISTER);
 }
 
-/* --- The step
- * ---------------------------------------------------------------------------------------------- */
-
-static void directive(struct avow_agent_state *s, const struct avow_directive *d, uint64_t now,
-                      struct avow_agent_actions *out)
-{
-    act(out,
-        (struct avow_agent_action){.tag = AVOW_AGENT_DO_NOTE_DIRECTIVE, .fate = obey(s, d, now)});
-}
+/* --- The step --- */
 
 static void apply(struct avow_agent_state *s, const struct avow_agent_event *ev, uint64_t now,
                   uint64_t random, struct avow_agent_actions *out)

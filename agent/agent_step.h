@@ -17,14 +17,16 @@
 #define AVOW_AGENT_EPOCH_WINDOW 6u       /* R19 */
 #define AVOW_AGENT_DIRECTIVES_KEPT                                                                 \
     64u /* obeyed ids of the last epochs; workers send one a minute at most */
+#define AVOW_AGENT_HELD_MAX 8u
 #define AVOW_AGENT_RETRY_BASE_MS 500u
 #define AVOW_AGENT_RETRY_MAX_MS                                                                    \
     15000u /* below silent_after, so that one good answer still comes in time */
-#define AVOW_AGENT_REGISTER_MIN_MS 5000u    /* B3.1 step 2 */
-#define AVOW_AGENT_REGISTER_MAX_MS 300000u  /* B3.1 step 2 */
-#define AVOW_AGENT_REGISTER_SPREAD_MS 2000u /* a fleet that starts together does not ask at once   \
-                                             */
-#define AVOW_AGENT_HEARTBEAT_MIN_MS 1000u   /* B6 */
+#define AVOW_AGENT_REGISTER_MIN_MS 5000u   /* B3.1 step 2 */
+#define AVOW_AGENT_REGISTER_MAX_MS 300000u /* B3.1 step 2 */
+#define AVOW_AGENT_REGISTER_SPREAD_MS                                                              \
+    2000u                                 /* a fleet that starts together does not ask at once     \
+                                           */
+#define AVOW_AGENT_HEARTBEAT_MIN_MS 1000u /* B6 */
 #define AVOW_AGENT_HEARTBEAT_MAX_MS 86400000u
 
 /* The fleet's intervals, from the trust bundle. */
@@ -93,6 +95,10 @@ struct avow_agent_state {
     uint8_t obeyed[AVOW_AGENT_DIRECTIVES_KEPT][16];
     uint64_t obeyed_epoch[AVOW_AGENT_DIRECTIVES_KEPT];
     uint32_t obeyed_count;
+    /* Read before the first attempt, when the newest marker may still be behind them in the topic:
+     * judged at the first attempt, or a restart would obey the past. */
+    struct avow_directive held[AVOW_AGENT_HELD_MAX];
+    uint32_t held_count;
 
     enum avow_agent_registration registration;
     uint64_t register_ms;
@@ -161,7 +167,8 @@ enum avow_agent_directive_fate {
     AVOW_AGENT_IGNORED_TWICE,
     AVOW_AGENT_IGNORED_RATE,
     AVOW_AGENT_IGNORED_VALUE,
-    AVOW_AGENT_IGNORED_UNSUPPORTED
+    AVOW_AGENT_IGNORED_UNSUPPORTED,
+    AVOW_AGENT_HELD
 };
 const char *avow_agent_directive_fate_text(enum avow_agent_directive_fate f);
 
@@ -173,7 +180,7 @@ struct avow_agent_action {
     enum avow_agent_directive_fate fate; /* NOTE_DIRECTIVE */
 };
 
-#define AVOW_AGENT_ACTIONS_MAX 6u
+#define AVOW_AGENT_ACTIONS_MAX (6u + AVOW_AGENT_HELD_MAX)
 struct avow_agent_actions {
     struct avow_agent_action list[AVOW_AGENT_ACTIONS_MAX];
     uint32_t count;

@@ -118,8 +118,7 @@ void avow_attest_set_part_bytes(struct avow_attest *a, size_t part_bytes)
     a->o.part_bytes = part_bytes;
 }
 
-/* --- What the host says
- * --------------------------------------------------------------------------------------- */
+/* --- What the host says --- */
 
 enum avow_rc avow_attest_boot_id(const struct avow_attest *a, uint8_t out[16], struct avow_err *err)
 {
@@ -154,9 +153,7 @@ enum avow_rc avow_attest_log_count(struct avow_attest *a, uint64_t *out, struct 
     return AVOW_OK;
 }
 
-/* --- PCRs
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- PCRs --- */
 
 static enum avow_hash_alg alg_of(enum avow_hash h)
 {
@@ -217,9 +214,7 @@ static bool boot_pcrs_differ(const struct avow_pcr_bank *a, const struct avow_pc
     return false;
 }
 
-/* --- Parts
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Parts --- */
 
 /* Begins a frame whose length end_frame fills in; returns where it begins. */
 static size_t begin_frame(struct avow_buf *part, enum avow_frame_type type)
@@ -405,8 +400,7 @@ static enum avow_rc cut_parts(struct avow_attest *a, uint64_t from, bool boot_lo
     return rc;
 }
 
-/* --- Body and quote
- * --------------------------------------------------------------------------------------------- */
+/* --- Body and quote --- */
 
 static enum avow_rc put_body(struct avow_attest *a, const struct avow_attest_ask *ask,
                              bool all_pcrs, struct avow_err *err)
@@ -544,9 +538,7 @@ enum avow_rc avow_attest_run(struct avow_attest *a, const struct avow_attest_ask
     return AVOW_OK;
 }
 
-/* --- Records
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Records --- */
 
 static enum avow_rc put_part(struct avow_attest *a, size_t i, struct avow_buf *record,
                              struct avow_err *err)

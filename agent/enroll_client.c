@@ -39,9 +39,7 @@ void avow_enroll_challenge_deinit(struct avow_enroll_challenge *c)
     avow_buf_deinit(&c->encrypted_secret);
 }
 
-/* --- Answers
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Answers --- */
 
 /* `results` of the envelope {"code", "status", "results": {}}. *root owns. */
 static enum avow_rc open_results(struct avow_bytes body, json_t **root, const json_t **results,
@@ -132,9 +130,7 @@ enum avow_rc avow_enroll_parse_challenge(struct avow_bytes body, struct avow_enr
     return split_credential(avow_buf_bytes(&blob), out, err);
 }
 
-/* --- Requests
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Requests --- */
 
 void avow_enroll_put_pem(struct avow_buf *out, struct avow_bytes der)
 {
@@ -204,9 +200,7 @@ enum avow_rc avow_enroll_put_activation(const char *agent_id, struct avow_bytes 
     return avow_buf_status(out, err);
 }
 
-/* --- Exchange
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Exchange --- */
 
 /* What the registrar says about a refusal, printable and short; it ends in our log. */
 static void reason_of(struct avow_bytes body, char out[REASON_MAX])

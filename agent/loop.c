@@ -66,9 +66,7 @@ static void die(struct loop *l, enum avow_rc rc, const struct avow_err *why)
     l->stop = true;
 }
 
-/* --- Trust
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Trust --- */
 
 static bool prefix_differs(const struct loop *l, const struct avow_bundle *b)
 {
@@ -145,8 +143,7 @@ static void follow_if_wanted(struct loop *l)
         avow_log(INFO, "waiting_for_bundle", AVOW_KV_STR("prefix", avow_link_prefix(l->link)));
 }
 
-/* --- Records from epochs
- * -------------------------------------------------------------------------------------------- */
+/* --- Records from epochs --- */
 
 static void take_marker(struct loop *l, const struct avow_record_in *in)
 {
@@ -227,8 +224,7 @@ static void read_bus(struct loop *l, unsigned timeout_ms)
     }
 }
 
-/* --- Attesting and sending
- * ------------------------------------------------------------------------------------------- */
+/* --- Attesting and sending --- */
 
 static void do_attest(struct loop *l, const struct avow_agent_action *a)
 {
@@ -332,9 +328,7 @@ static void do_commit(struct loop *l, uint64_t next)
         avow_log_limited(WARN, "next.not_saved", 1, AVOW_KV_ERR(&err));
 }
 
-/* --- Registration
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- Registration --- */
 
 static void do_register(struct loop *l)
 {
@@ -391,9 +385,7 @@ static void serve_registration(struct loop *l)
     }
 }
 
-/* --- The loop
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- The loop --- */
 
 static void note_directive(enum avow_agent_directive_fate fate)
 {

@@ -84,9 +84,7 @@ void avow_ima_reader_free(struct avow_ima_reader *r)
     free(r);
 }
 
-/* --- Count
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- Count --- */
 
 static enum avow_rc failed(const char *path, int error, struct avow_err *err)
 {
@@ -133,9 +131,7 @@ enum avow_rc avow_ima_reader_count(struct avow_ima_reader *r, uint64_t *out, boo
     return AVOW_OK;
 }
 
-/* --- The list
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- The list --- */
 
 /* Opens the list, or notices that another file has taken its place or that it has shrunk below
  * `offset`: then it is another boot's, which starts at entry 0. */

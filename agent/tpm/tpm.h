@@ -36,8 +36,7 @@ bool avow_tpm_tcti_is_shared(const char *tcti);
 enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err) AVOW_MUST_CHECK;
 void avow_tpm_close(struct avow_tpm *t);
 
-/* --- Identity (all need an open TPM)
- * ------------------------------------------------------------------------ */
+/* --- Identity (all need an open TPM) --- */
 enum avow_tpm_ak_alg { AVOW_TPM_AK_RSASSA, AVOW_TPM_AK_RSAPSS, AVOW_TPM_AK_ECDSA };
 bool avow_tpm_ak_alg_parse(const char *text, enum avow_tpm_ak_alg *out) AVOW_MUST_CHECK;
 
@@ -74,8 +73,7 @@ enum avow_rc avow_tpm_activate(struct avow_tpm *t, struct avow_bytes id_object,
                                struct avow_bytes encrypted_secret, struct avow_buf *secret,
                                struct avow_err *err) AVOW_MUST_CHECK;
 
-/* --- PCRs and quotes (all need an open TPM)
- * ----------------------------------------------------------------- */
+/* --- PCRs and quotes (all need an open TPM) --- */
 #define AVOW_TPM_BANKS_MAX 4u
 struct avow_tpm_banks { /* banks in which all 24 PCRs are allocated; unknown hashes are left out */
     enum avow_hash list[AVOW_TPM_BANKS_MAX];

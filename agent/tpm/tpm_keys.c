@@ -58,8 +58,7 @@ static bool is_from_template(const TPM2B_PUBLIC *p)
            ra->scheme.scheme == rb->scheme.scheme && ra->keyBits == rb->keyBits;
 }
 
-/* --- Slots: objects across connections
- * ------------------------------------------------------------------------ */
+/* --- Slots: objects across connections --- */
 
 /* Loads the saved context; a context of before a TPM reset is refused by the TPM and forgotten. */
 static bool slot_restore(struct avow_tpm *t, struct avow_tpm_slot *slot)
@@ -90,9 +89,7 @@ static void slot_save(struct avow_tpm *t, struct avow_tpm_slot *slot)
         slot->saved = NULL;
 }
 
-/* --- EK
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- EK --- */
 
 static bool load_persistent_ek(struct avow_tpm *t)
 {
@@ -192,9 +189,7 @@ TSS2_RC avow_tpm_ek_session(struct avow_tpm *t, ESYS_TR *out)
     return TSS2_RC_SUCCESS;
 }
 
-/* --- AK
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- AK --- */
 
 bool avow_tpm_ak_alg_parse(const char *text, enum avow_tpm_ak_alg *out)
 {

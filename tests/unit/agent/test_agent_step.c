@@ -132,8 +132,7 @@ static void complete(struct rig *r, uint64_t end)
     at(r, r->now + 10, AVOW_AGENT_EV_SENT);
 }
 
-/* --- First contact
- * ---------------------------------------------------------------------------------------------- */
+/* --- First contact --- */
 
 static void test_step__nothing_before_bundle_and_marker(void **state)
 {
@@ -185,8 +184,7 @@ static void test_step__next_file__continues_there_but_sends_pcrs_and_boot_log(vo
     assert_true(attest(&r)->boot_log);
 }
 
-/* --- Markers (B3.1 step 3)
- * -------------------------------------------------------------------------------------- */
+/* --- Markers (B3.1 step 3) --- */
 
 static void test_step__markers__newest_only(void **state)
 {
@@ -230,9 +228,7 @@ static void test_step__no_marker_for_three_epochs__warns_once_and_goes_on(void *
     assert_false(r.s.marker_warned);
 }
 
-/* --- Triggers
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Triggers --- */
 
 static void test_step__change__is_coalesced_50_ms(void **state)
 {
@@ -313,8 +309,7 @@ static void test_step__marker_alone__triggers_nothing(void **state)
     assert_null(attest(&r));
 }
 
-/* --- Again at once (B3.1 step 6)
- * ------------------------------------------------------------------------------------ */
+/* --- Again at once (B3.1 step 6) --- */
 
 /* A log that grows during each quote: three at min_interval, then one a second. */
 static void test_step__busy_log__bucket_of_three_then_one_a_second(void **state)
@@ -397,9 +392,7 @@ static void test_step__log_of_a_new_boot__is_followed(void **state)
     assert_int_equal(r.s.next, 1);
 }
 
-/* --- Failures
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Failures --- */
 
 static void test_step__failure__keeps_next_and_wants_and_backs_off_with_full_jitter(void **state)
 {
@@ -453,9 +446,7 @@ static void test_step__late_answers__of_another_phase_change_nothing(void **stat
     }
 }
 
-/* --- Directives (R19)
- * -------------------------------------------------------------------------------------------------
- */
+/* --- Directives (R19) --- */
 
 static void test_step__directive__epoch_window(void **state)
 {
@@ -480,14 +471,50 @@ static void test_step__directive__epoch_window(void **state)
     }
 }
 
-static void test_step__directive__before_a_marker_is_ignored(void **state)
+/* A restart reads the end of the topic again: what is there was meant for the process before. */
+static void test_step__directives_of_the_past__are_judged_by_the_newest_marker(void **state)
 {
     (void)state;
-    struct rig r = {.now = 10};
+    struct rig r = {.now = 1000};
     avow_agent_state_init(&r.s);
+    struct avow_agent_event ev = {.tag = AVOW_AGENT_EV_STARTED};
+    ev.u.started.next = 40;
+    feed(&r, &ev);
     bundle(&r, true);
-    struct avow_directive d = directive(AVOW_DIRECTIVE_KIND_ATTEST_NOW, 0, 1);
-    assert_int_equal(give(&r, &d), AVOW_AGENT_IGNORED_EPOCH);
+    struct avow_directive d = directive(AVOW_DIRECTIVE_KIND_RESYNC, 100, 1);
+    d.kind.u.resync = (struct avow_resync){0, true, true};
+    assert_int_equal(give(&r, &d), AVOW_AGENT_HELD); /* before any marker */
+    marker(&r, 100);
+    d.id[0] = 2;
+    assert_int_equal(give(&r, &d), AVOW_AGENT_HELD); /* it looks current */
+    marker(&r, 107);
+    at(&r, 1050, AVOW_AGENT_EV_TIMER);
+    assert_non_null(attest(&r));
+    assert_int_equal(attest(&r)->from, 40); /* it was not */
+    assert_int_equal(find(&r, AVOW_AGENT_DO_NOTE_DIRECTIVE)->fate, AVOW_AGENT_IGNORED_EPOCH);
+}
+
+static void test_step__directive_before_the_first_attempt__is_obeyed_by_it(void **state)
+{
+    (void)state;
+    struct rig r = {.now = 1000};
+    avow_agent_state_init(&r.s);
+    struct avow_agent_event ev = {.tag = AVOW_AGENT_EV_STARTED};
+    ev.u.started.next = 40;
+    feed(&r, &ev);
+    bundle(&r, true);
+    marker(&r, 100);
+    for (uint8_t i = 0; i < 20; i++) { /* the newest are kept; the bucket takes them as few */
+        struct avow_directive d = directive(AVOW_DIRECTIVE_KIND_RESYNC, 100, i);
+        d.kind.u.resync = (struct avow_resync){i < 19 ? 30 : 7, true, true};
+        assert_int_equal(give(&r, &d), AVOW_AGENT_HELD);
+    }
+    at(&r, 1050, AVOW_AGENT_EV_TIMER);
+    assert_non_null(attest(&r));
+    assert_int_equal(attest(&r)->from, 7);
+    complete(&r, 40);
+    at(&r, 1300, AVOW_AGENT_EV_TIMER);
+    assert_null(attest(&r));
 }
 
 static void test_step__directive__obeyed_once_per_id(void **state)
@@ -696,9 +723,7 @@ static void test_step__payload_share__is_not_supported(void **state)
     assert_int_equal(give(&r, &d), AVOW_AGENT_IGNORED_UNSUPPORTED);
 }
 
-/* --- Bundles
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Bundles --- */
 
 static void test_step__moved_bundle__forgets_the_marker(void **state)
 {
@@ -738,8 +763,7 @@ static void test_step__moved_bundle_in_flight__old_marker_is_not_used_again(void
     }
 }
 
-/* --- Registration (B3.1 step 2)
- * ------------------------------------------------------------------------------------------ */
+/* --- Registration (B3.1 step 2) --- */
 
 static void start(struct rig *r, bool new_ak)
 {
@@ -895,7 +919,8 @@ int main(void)
         cmocka_unit_test(test_step__failure__keeps_next_and_wants_and_backs_off_with_full_jitter),
         cmocka_unit_test(test_step__late_answers__of_another_phase_change_nothing),
         cmocka_unit_test(test_step__directive__epoch_window),
-        cmocka_unit_test(test_step__directive__before_a_marker_is_ignored),
+        cmocka_unit_test(test_step__directives_of_the_past__are_judged_by_the_newest_marker),
+        cmocka_unit_test(test_step__directive_before_the_first_attempt__is_obeyed_by_it),
         cmocka_unit_test(test_step__directive__obeyed_once_per_id),
         cmocka_unit_test(test_step__directive__memory_of_ids_never_forgets_what_is_in_the_window),
         cmocka_unit_test(test_step__resync__says_what_the_next_evidence_carries),

@@ -25,9 +25,7 @@ static void assert_bytes(const void *got, const void *want, size_t len)
     assert_memory_equal(got, want, len);
 }
 
-/* --- Links
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Links --- */
 
 static void test_links__one_part__hash_of_its_hash_and_zeros(void **state)
 {
@@ -73,9 +71,7 @@ static void test_links__any_part_changed__changes_the_first_link(void **state)
     }
 }
 
-/* --- qualifyingData
- * ------------------------------------------------------------------------------------------------
- */
+/* --- qualifyingData --- */
 
 static void test_qualifying_data__is_the_formula(void **state)
 {
@@ -125,9 +121,7 @@ static void test_qualifying_data__each_input_matters(void **state)
     }
 }
 
-/* --- PCRs
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- PCRs --- */
 
 static struct avow_pcr_bank bank_of(enum avow_hash_alg alg, size_t len)
 {
@@ -184,9 +178,7 @@ static void test_pcr_changes__differences_in_order(void **state)
     assert_int_equal(list[1].value.len, 32);
 }
 
-/* --- Records
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Records --- */
 
 static void test_frame__type_length_content(void **state)
 {
