@@ -39,7 +39,8 @@ static enum avow_rc connect_bus(struct avow_publisher *p, struct avow_err *err)
     AVOW_CLEANUP(avow_bus_consumer_free) struct avow_bus_consumer *consumer = NULL;
     enum avow_rc rc = avow_bus_is_mock(p->o.bus, CONNECT_TIMEOUT_MS, &mock, err);
     struct avow_bus_consumer_opts copts = {.isolation = AVOW_BUS_READ_COMMITTED, .on_mock = mock};
-    struct avow_bus_producer_opts popts = {.linger_ms = 5};
+    const char *topic = p->identity_topic;
+    struct avow_bus_producer_opts popts = {.topics = &topic, .n_topics = 1, .linger_ms = 5};
     const struct avow_bus_tp from = {p->trust_topic, 0, AVOW_BUS_BEGINNING};
     if (!rc)
         rc = avow_bus_producer_new(p->o.bus, &popts, &producer, err);
