@@ -18,8 +18,11 @@ problem() { # TEXT...
 }
 
 # The end of a log, marked, so that a tool's own closing line is not taken for ours.
-show_tail() { # FILE [LINES]
-    if [ -s "$1" ]; then tail -n "${2:-40}" "$1" | sed 's/^/    | /'; fi
+show_tail() { # FILE [LINES]: without what ctest says of tests that passed
+    if [ -s "$1" ]; then
+        grep -avE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .* Passed )' "$1" | tail -n "${2:-40}" | cut -c1-250 |
+            sed 's/^/    | /' || true
+    fi
     echo "    | whole log: $1"
 }
 
