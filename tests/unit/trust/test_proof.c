@@ -116,10 +116,10 @@ static void test_proof_verify__every_byte_flipped__is_false(void **state)
 static void test_proof_sign__not_a_record_of_the_schema__is_schema_error(void **state)
 {
     (void)state;
-    static const char *const CASES[] = {
-        "", "\xc3\x01",
-        "no frame at all, but long enough for a proof of 72 bytes behind it"
-        "........................................"};
+    static const char LONG[] =
+        "no frame at all, but long enough for a proof of 72 bytes behind it: "
+        "........................................";
+    static const char *const CASES[] = {"", "\xc3\x01", LONG};
     for (size_t i = 0; i < AVOW_ARRAY_LEN(CASES); i++) {
         struct avow_err err = {0};
         FX_BUF record;
