@@ -202,6 +202,8 @@ enum avow_marker_book_found avow_marker_book_find(struct avow_marker_book *b, ui
                                                   const uint8_t tag[8], uint64_t unix_ms,
                                                   struct avow_bytes *record)
 {
+    if (epoch < oldest_epoch(b, unix_ms))
+        return AVOW_MARKER_BOOK_EXPIRED;
     for (size_t i = lower_bound(b, epoch); i < b->count && b->entries[i].epoch == epoch; i++) {
         struct avow_marker_book_entry *e = &b->entries[i];
         if (avow_ct_eq(e->tag, tag, 8) && is_good(b, e)) {
@@ -209,7 +211,7 @@ enum avow_marker_book_found avow_marker_book_find(struct avow_marker_book *b, ui
             return AVOW_MARKER_BOOK_FOUND;
         }
     }
-    return epoch < oldest_epoch(b, unix_ms) ? AVOW_MARKER_BOOK_EXPIRED : AVOW_MARKER_BOOK_UNKNOWN;
+    return AVOW_MARKER_BOOK_UNKNOWN;
 }
 
 bool avow_marker_book_newest(struct avow_marker_book *b, struct avow_bytes *record)

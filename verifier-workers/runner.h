@@ -51,6 +51,7 @@ struct avow_runner {
     struct avow_runner_resync resyncs[AVOW_RUNNER_RESYNCS_OPEN];
     struct avow_rate dead_letters;
     size_t states_restored, states_rejected, enrollments_refused;
+    uint64_t bundle_version; /* highest that a state or the newest marker names */
 };
 
 /* Errors: AVOW_NOMEM, AVOW_CRYPTO. */
@@ -70,7 +71,8 @@ enum avow_rc avow_runner_feed_epoch(struct avow_runner *r, const struct avow_bus
  * none. */
 bool avow_runner_predecessor(struct avow_runner *r, char out[AVOW_WORKER_OWNER_MAX + 1]);
 /* All is restored; evidence begins at `offset`. Everything known is reviewed once. Errors:
- * AVOW_NOMEM. */
+ * AVOW_NOMEM; AVOW_ROLLBACK: a state or marker names a higher bundle than the topic shows
+ * (PROTOCOL R1 d). */
 enum avow_rc avow_runner_serve(struct avow_runner *r, int64_t offset,
                                struct avow_err *err) AVOW_MUST_CHECK;
 

@@ -2,6 +2,7 @@
 #include "runner_internal.h"
 
 #include "avow/base/log.h"
+#include "avow/base/num.h"
 #include "avow/trust/records.h"
 #include "avow/wire/marker.h"
 
@@ -49,9 +50,11 @@ static enum avow_rc state_opened(struct avow_runner *r, const struct avow_bus_ms
     enum avow_rc rc = avow_views_get(&r->views, s->key, &a, err);
     if (!rc)
         rc = avow_agent_state_make(s, m->value, &state, err);
-    if (!rc)
-        avow_agent_state_put(a, state);
-    return rc;
+    if (rc)
+        return rc;
+    avow_agent_state_put(a, state);
+    r->bundle_version = avow_max_u64(r->bundle_version, s->bundle_version);
+    return AVOW_OK;
 }
 
 enum avow_rc avow_runner_feed_state(struct avow_runner *r, const struct avow_bus_msg *m,
@@ -316,9 +319,18 @@ bool avow_runner_predecessor(struct avow_runner *r, char out[AVOW_WORKER_OWNER_M
 enum avow_rc avow_runner_serve(struct avow_runner *r, int64_t offset, struct avow_err *err)
 {
     struct avow_marker marker;
-    if (newest(r, &marker))
+    if (newest(r, &marker)) {
         see(r, NULL, &marker);
+        r->bundle_version = avow_max_u64(r->bundle_version, marker.bundle_version);
+    }
     avow_arena_reset(&r->ctx->arena);
+    uint64_t version = avow_trust_bundle(r->ctx->trust)->version;
+    if (r->bundle_version > version)
+        return avow_err_set(err, AVOW_ROLLBACK, 0,
+                            "bus.rollback: partition %d was served under bundle %llu, the topic "
+                            "shows %llu: not serving",
+                            (int)r->partition, (unsigned long long)r->bundle_version,
+                            (unsigned long long)version);
     r->next_offset = r->committed_offset = offset;
     r->serving = true;
     if (r->states_rejected) {

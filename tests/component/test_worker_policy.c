@@ -1,0 +1,186 @@
+/* test_worker_policy.c - policies change under running agents (ATTACKS AE9, AE14, AE15; PROTOCOL
+ * R14, R15). */
+#include "world.h"
+
+#include "avow/base/banned.h"
+
+static const char *const only_a[] = {"/bin/a"};
+static const char *const a_and_b[] = {"/bin/a", "/bin/b"};
+static const char *const only_b[] = {"/bin/b"};
+
+struct fixture {
+    struct world w;
+    struct rig_agent a;
+};
+
+/* One agent that ran /bin/a, trusted under a policy that allows it. */
+static int setup(void **state)
+{
+    struct fixture *f = test_calloc(1, sizeof *f);
+    world_init(&f->w, 1, AVOW_EXACTLY_ONCE);
+    rig_init(&f->a, "host-1", f->w.fleet);
+    rig_measure(&f->a, "/bin/a", "/bin/a");
+    world_policy(&f->w, "p", 1, only_a, 1);
+    world_enroll(&f->w, &f->a, &(struct world_enroll){.generation = 1, .policy = "p"});
+    world_worker(&f->w, 0, "w0");
+    world_run(&f->w, 0, 1000);
+    world_turn(&f->w, 0, &f->a);
+    world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    rig_deinit(&f->a);
+    world_deinit(&f->w);
+    test_free(f);
+    return 0;
+}
+
+static uint64_t generation_of(struct world *w, const char *id)
+{
+    struct avow_verdict v;
+    (void)world_verdicts(w, id, &v);
+    return v.heads_count ? v.heads[0].generation : 0;
+}
+
+static void test_update__allows_what_was_forbidden__recovers_once(void **state)
+{
+    struct fixture *f = *state;
+    rig_measure(&f->a, "/bin/b", "/bin/b");
+    world_turn(&f->w, 0, &f->a);
+    world_expect(&f->w, "host-1", AVOW_STATUS_UNTRUSTED);
+    world_policy(&f->w, "p", 2, a_and_b, 2);
+    world_run(&f->w, 0, 500);
+    world_turn(&f->w, 0, &f->a); /* obeys the resync */
+    world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
+    assert_int_equal(generation_of(&f->w, "host-1"), 2);
+    assert_int_equal(world_revocations(&f->w, "host-1", AVOW_REVOCATION_CLASS_REVOCATION, NULL), 1);
+    assert_int_equal(world_revocations(&f->w, "host-1", AVOW_REVOCATION_CLASS_RECOVERY, NULL), 1);
+    world_check_exactly_once(&f->w, "host-1");
+}
+
+static void test_update__forbids_what_was_run__resync_and_revocation(void **state)
+{
+    struct fixture *f = *state;
+    struct avow_directive d;
+    world_policy(&f->w, "p", 2, only_b, 1); /* AE15 */
+    world_run(&f->w, 0, 500);
+    assert_int_equal(world_directives(&f->w, "host-1", &d), 2);
+    assert_int_equal(d.kind.tag, AVOW_DIRECTIVE_KIND_RESYNC);
+    assert_int_equal(d.kind.u.resync.ima_from, 0);
+    world_turn(&f->w, 0, &f->a);
+    world_expect(&f->w, "host-1", AVOW_STATUS_UNTRUSTED);
+    assert_int_equal(generation_of(&f->w, "host-1"), 2);
+    assert_int_equal(world_revocations(&f->w, "host-1", -1, NULL), 1);
+}
+
+static void test_update__only_adds__carried_without_a_resync(void **state)
+{
+    struct fixture *f = *state;
+    struct avow_verdict v;
+    world_policy(&f->w, "p", 2, a_and_b, 2); /* AE14 */
+    world_run(&f->w, 0, 500);
+    world_turn(&f->w, 0, &f->a);
+    assert_int_equal(world_directives(&f->w, "host-1", NULL),
+                     1); /* only the one of the first sight */
+    (void)world_verdicts(&f->w, "host-1", &v);
+    assert_int_equal(v.status, AVOW_STATUS_TRUSTED);
+    assert_int_equal(v.heads[0].generation, 2);
+    assert_true(v.flags.carried);
+    rig_measure(&f->a, "/bin/b", "/bin/b");
+    world_turn(&f->w, 0, &f->a);
+    world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
+}
+
+static void test_update__head_without_document__no_verdict_no_pass_no_fail(void **state)
+{
+    struct fixture *f = *state;
+    struct rig_agent b;
+    struct avow_state s;
+    rig_init(&b, "host-2", f->w.fleet);
+    world_enroll(&f->w, &b, &(struct world_enroll){.generation = 1, .policy = "nowhere"});
+    world_run(&f->w, 0, 1000);
+    world_turn(&f->w, 0, &b);
+    world_turn(&f->w, 0, &b);
+    world_expect(&f->w, "host-2", AVOW_STATUS_PENDING);
+    assert_int_equal(world_alarms(&f->w, "policy.unavailable"), 1);
+    assert_int_equal(world_revocations(&f->w, "host-2", -1, NULL), 0);
+    (void)world_states(&f->w, "host-2", &s);
+    assert_false(s.has_as_of);
+    world_policy(&f->w, "nowhere", 1, a_and_b, 2); /* it arrives: everything is asked for again */
+    rig_resync(&b, 0);
+    world_run(&f->w, 0, 1000);
+    world_turn(&f->w, 0, &b);
+    world_expect(&f->w, "host-2", AVOW_STATUS_TRUSTED);
+    rig_deinit(&b);
+}
+
+static void test_update__many_agents__eight_resyncs_open_at_once(void **state)
+{
+    struct fixture *f = *state;
+    static struct rig_agent many[20];
+    size_t asked = 0;
+    char id[16];
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++) {
+        (void)snprintf(id, sizeof id, "many-%zu", i);
+        rig_init(&many[i], id, f->w.fleet);
+        rig_measure(&many[i], "/bin/a", "/bin/a");
+        world_enroll(&f->w, &many[i], &(struct world_enroll){.generation = 1, .policy = "p"});
+    }
+    world_run(&f->w, 0, 1000);
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++)
+        asked += world_directives(&f->w, many[i].id, NULL);
+    assert_int_equal(asked, 8);
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++) /* they answer, the slots are free again */
+        (void)world_attest(&f->w, &many[i]);
+    world_run(&f->w, 0, 2000);
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++)
+        world_expect(&f->w, many[i].id, AVOW_STATUS_TRUSTED);
+    world_policy(&f->w, "p", 2, only_b, 1);
+    world_run(&f->w, 0, 1000);
+    size_t before = asked;
+    asked = 0;
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++)
+        asked += world_directives(&f->w, many[i].id, NULL);
+    assert_in_range(asked - before, 7, 8); /* host-1 may have one */
+    for (int round = 0; round < 4; round++) {
+        for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++)
+            (void)world_attest(&f->w, &many[i]);
+        world_run(&f->w, 0, 2000);
+    }
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++) {
+        world_expect(&f->w, many[i].id, AVOW_STATUS_UNTRUSTED);
+        assert_int_equal(world_revocations(&f->w, many[i].id, -1, NULL), 1);
+        rig_deinit(&many[i]);
+    }
+}
+
+static void test_restart__policies_are_read_again__no_resync(void **state)
+{
+    struct fixture *f = *state;
+    world_policy(&f->w, "q", 1, only_b, 1); /* others on the topic do not matter */
+    world_stop(&f->w, 0);
+    world_worker(&f->w, 0, "w0");
+    world_run(&f->w, 0, 12000);
+    world_turn(&f->w, 0, &f->a);
+    world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
+    assert_int_equal(world_directives(&f->w, "host-1", NULL), 1);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_update__allows_what_was_forbidden__recovers_once),
+        T(test_update__forbids_what_was_run__resync_and_revocation),
+        T(test_update__only_adds__carried_without_a_resync),
+        T(test_update__head_without_document__no_verdict_no_pass_no_fail),
+        T(test_update__many_agents__eight_resyncs_open_at_once),
+        T(test_restart__policies_are_read_again__no_resync),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
