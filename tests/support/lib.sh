@@ -33,10 +33,10 @@ logged() { # NAME SECONDS COMMAND...
     timeout --kill-after=20 "$seconds" "$@" >"$logs/$name.log" 2>&1 </dev/null
 }
 
-# Configures and builds a preset, once a run. Without targets: all of it.
+# Configures and builds a preset, once a run: all of it, or the targets whose name begins so.
 declare -A built
-build() { # PRESET
-    local preset=$1
+build() { # PRESET [PREFIX]
+    local preset=$1 targets=(all)
     if [ -n "${built[$preset]:-}" ]; then [ "${built[$preset]}" = ok ] && return 0 || return 1; fi
     built[$preset]=failed
     if ! logged "configure-$preset" 300 cmake --preset "$preset"; then
@@ -44,7 +44,10 @@ build() { # PRESET
         show_tail "$logs/configure-$preset.log"
         return 1
     fi
-    if ! logged "build-$preset" 3000 cmake --build --preset "$preset" --parallel; then
+    if [ -n "${2:-}" ]; then
+        mapfile -t targets < <(ninja -C "build/$preset" -t targets all | sed -n "s/^\\($2[A-Za-z0-9_]*\\): phony\$/\\1/p")
+    fi
+    if ! logged "build-$preset" 3000 cmake --build --preset "$preset" --parallel --target "${targets[@]}"; then
         problem "preset $preset does not build"
         grep -m 12 -E '(error|FAILED|undefined reference)' "$logs/build-$preset.log" | cut -c1-200 | sed 's/^/    | /'
         echo "    | whole log: $logs/build-$preset.log"
