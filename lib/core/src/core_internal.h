@@ -128,6 +128,7 @@ struct avow_eval {
     /* explain.c */
     const struct avow_chain *proven_chain; /* NULL: nothing was proven */
     bool explained;                        /* this quote: as_of is this marker */
+    bool pending_met;                      /* the list passes through the pending quote's value */
     bool pending_proven;                   /* the pending one */
     bool boot_log_seen;
     struct avow_bytes pcr10; /* value of PCR 10 at the quote, once explained */
@@ -182,6 +183,8 @@ void avow_explain_step(struct avow_eval *ev,
                        struct avow_chain *c); /* is the chain at the pending quote's value? */
 void avow_explain(struct avow_eval *ev);
 void avow_explain_without_ima(struct avow_eval *ev);
+/* After the position is stored: the pending quote, and as_of. */
+void avow_explain_settle(struct avow_eval *ev);
 
 /* boot.c */
 void avow_boot_aggregate(struct avow_eval *ev, const struct avow_ima_file *f);

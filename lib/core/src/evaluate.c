@@ -116,6 +116,7 @@ static void appraise_ima(struct avow_eval *ev)
         return;
     avow_explain(ev);
     avow_fold_store(ev);
+    avow_explain_settle(ev);
     judge_empty_list(ev);
     if (ev->in->body->parts > 1)
         avow_eval_resync(ev, ev->fold.count, false, "only the first part of an evidence is folded");
@@ -134,6 +135,7 @@ static void appraise_without_ima(struct avow_eval *ev)
     avow_explain_without_ima(ev);
     if (ev->explained)
         s->stale = false;
+    avow_explain_settle(ev);
     if (ev->kexec) {
         s->has_boot_id = true;
         memcpy(s->boot_id, ev->in->body->boot_id, sizeof s->boot_id);

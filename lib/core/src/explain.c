@@ -147,9 +147,9 @@ static void settle_pending(struct avow_eval *ev, bool found)
     s->pending = (struct avow_pending_quote){0};
 }
 
-static void settle(struct avow_eval *ev, bool pending_found)
+void avow_explain_settle(struct avow_eval *ev)
 {
-    settle_pending(ev, pending_found);
+    settle_pending(ev, ev->pending_met);
     if (ev->explained)
         advance_to_marker(ev);
     else if (!ev->more)
@@ -182,7 +182,7 @@ void avow_explain(struct avow_eval *ev)
                   avow_hash_alg_text(ev->bank));
     if (ev->explained)
         ev->pcr10 = avow_eval_copy(ev, avow_digest_bytes(&c->explained_values.v[0]));
-    settle(ev, c && c->pending_found);
+    ev->pending_met = c && c->pending_found;
 }
 
 void avow_explain_without_ima(struct avow_eval *ev)
@@ -190,11 +190,9 @@ void avow_explain_without_ima(struct avow_eval *ev)
     struct avow_digest d;
     avow_pcrs_digest(scheme_hash(ev), ev->values, (struct avow_bytes){NULL, 0}, &d);
     ev->explained = avow_bytes_eq(avow_digest_bytes(&d), ev->quote.pcr_digest);
-    bool found = false;
     if (pending_is_usable(ev)) {
         avow_pcrs_digest(avow_hash_of(ev->next->pending.hash), ev->values,
                          (struct avow_bytes){NULL, 0}, &d);
-        found = avow_bytes_eq(avow_digest_bytes(&d), ev->next->pending.pcr_digest);
+        ev->pending_met = avow_bytes_eq(avow_digest_bytes(&d), ev->next->pending.pcr_digest);
     }
-    settle(ev, found);
 }

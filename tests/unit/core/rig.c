@@ -557,7 +557,10 @@ void rig_judge(struct rig *r, struct rig_shot *s)
     struct avow_state next = r->out.next;
     if (avow_transition(&t, &next, &r->arena, &r->transition, &err))
         fail_msg("transition: %s", err.msg);
-    r->state = next;
+    struct avow_bytes record =
+        avow_arena_bytes(&r->arena, encode(r, &next)); /* as a worker keeps it */
+    if (avow_state_decode(record, &r->arena, &r->state, &err))
+        fail_msg("state: %s", err.msg);
 }
 
 void rig_expect_drop(struct rig *r, struct rig_shot *s, enum avow_drop_reason why)
