@@ -268,22 +268,33 @@ static void log_status(const struct avow_runner *r, const struct avow_actions *a
                      AVOW_KV_I64("partition", r->partition));
 }
 
+/* Writing or forgetting the state frees what the other records of the step borrow from the state
+ * before, so that comes in a pass of its own. */
+static enum avow_rc carry_out_pass(struct avow_runner *r, const struct avow_actions *actions,
+                                   bool states, struct avow_err *err)
+{
+    for (size_t i = 0; i < actions->count; i++) {
+        const struct avow_action *a = &actions->items[i];
+        bool replaces = a->kind == AVOW_ACTION_STATE || a->kind == AVOW_ACTION_FORGET;
+        enum avow_rc rc = replaces == states ? carry_out_one(r, actions->agent, a, err) : AVOW_OK;
+        if (rc)
+            return avow_err_wrap(err, rc, "agent %s", actions->agent ? actions->agent->id : "?");
+    }
+    return AVOW_OK;
+}
+
 enum avow_rc avow_runner_carry_out(struct avow_runner *r, const struct avow_actions *actions,
                                    struct avow_err *err)
 {
     if (!actions->count)
         return AVOW_OK;
     avow_batch_open(r->ctx->batch, r->ctx);
-    for (size_t i = 0; i < actions->count; i++) {
-        enum avow_rc rc = carry_out_one(r, actions->agent, &actions->items[i], err);
-        if (rc)
-            return avow_err_wrap(err, rc, "agent %s", actions->agent ? actions->agent->id : "?");
-    }
     if (actions->status_changed) {
         r->ctx->batch->urgent = true;
         log_status(r, actions);
     }
-    return AVOW_OK;
+    enum avow_rc rc = carry_out_pass(r, actions, false, err);
+    return rc ? rc : carry_out_pass(r, actions, true, err);
 }
 
 /* --- Evidence

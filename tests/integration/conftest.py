@@ -34,7 +34,7 @@ class Thread:
         host.start_agent(**settings)
         host.agent.wait_output("registered", 30)
         if enrol:
-            self.site.avow("agent", "add", name, "--runtime-policy", policy)
+            self.site.enrol(name, "--runtime-policy", policy)
         return host
 
     def trusted(self, name: str, after_epoch: int = 0, timeout: float = 30):

@@ -127,7 +127,7 @@ class Story:
         site.push_policy(POLICY, runtime_policy(self.digests))
         t.tell(f"avow policy push {POLICY}: {len(self.digests)} files are allowed (Keylime's policy format)")
         for name in HOSTS:
-            said = site.avow("agent", "add", name, "--runtime-policy", POLICY)
+            said = site.enrol(name, "--runtime-policy", POLICY)
             t.tell(f"avow agent add {name}: {green('trusted') if 'trusted' in said else said.strip()}")
             verdict, _ = self.view.wait_verdict(name, lambda v: v["status"] == "trusted", 30, f"{name} trusted")
             self.seen(

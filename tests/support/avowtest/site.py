@@ -300,6 +300,18 @@ class Site:
         host.ima("init")
         return host
 
+    def enrol(self, name: str, *options: str, timeout: float = 15) -> str:
+        """`agent add`, once the registrar's outbox has reached the topic: exit 5 means not yet."""
+        deadline = time.monotonic() + timeout
+        while True:
+            done = self.cli("agent", "add", name, *options)
+            if done.returncode != 5 or time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        if done.returncode:
+            raise CliError(["agent", "add", name], done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
     def push_policy(self, name: str, policy: dict) -> str:
         path = self.folder / f"policy-{name}.json"
         path.write_text(json.dumps(policy))
