@@ -33,15 +33,15 @@ void avow_runner_watermark(struct avow_runner *r, int64_t high)
 
 void avow_runner_passed(struct avow_runner *r, int64_t position)
 {
-    if (!r->rewind && position > r->next_offset) {
-        r->next_offset = position;
-        r->moved = true;
-    }
+    if (r->rewind || r->moved || position <= r->next_offset)
+        return;
+    r->next_offset = r->committed_offset = position; /* nothing in between asks for a commit */
 }
 
+/* What is not committed is not processed: it may have to be done again. */
 static bool caught_up(const struct avow_runner *r)
 {
-    return r->has_watermark && !r->rewind && r->next_offset >= r->watermark &&
+    return r->has_watermark && !r->rewind && r->committed_offset >= r->watermark &&
            AVOW_WORKER_MONO(r->ctx) - r->watermark_mono_ms <= AVOW_EPOCH_BELL_WATERMARK_MAX_MS;
 }
 

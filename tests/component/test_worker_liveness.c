@@ -216,6 +216,26 @@ static void test_silence__commit_fails__told_once(void **state)
     world_expect(&f->w, "host-1", AVOW_STATUS_SILENT);
 }
 
+/* AL8: what is there and not processed stops the clock. */
+static void test_backlog__nothing_can_be_committed__clock_stands_still(void **state)
+{
+    struct fixture *f = *state;
+    const struct avow_runner *r = avow_worker_runner(f->w.workers[0], 0);
+    world_run(&f->w, 0, 30000);
+    avow_bus_mem_fail_commits(f->w.broker, 1000000);
+    (void)world_attest(&f->w, &f->a);
+    world_run(&f->w, 0, 12000);
+    uint64_t stopped = r->bell.service_ms;
+    assert_true(stopped > 0);
+    world_run(&f->w, 0, 600000);
+    assert_int_equal(r->bell.service_ms, stopped);
+    avow_bus_mem_fail_commits(f->w.broker, 0);
+    heartbeats(f, 0, 60000);
+    assert_true(r->bell.service_ms > stopped);
+    assert_int_equal(world_revocations(&f->w, NULL, -1, NULL), 0);
+    world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
+}
+
 static void test_unproven__talks_but_never_proves__untrusted(void **state)
 {
     struct fixture *f = *state;
@@ -253,6 +273,7 @@ int main(void)
         T(test_wave__30_agents_cut_off__held_then_found),
         T(test_take_over__silence_is_not_told_twice),
         T(test_silence__commit_fails__told_once),
+        T(test_backlog__nothing_can_be_committed__clock_stands_still),
         T(test_unproven__talks_but_never_proves__untrusted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
