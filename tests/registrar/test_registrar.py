@@ -5,9 +5,12 @@ No Kafka, no network beyond the loopback, free ports, own TPMs. Each refusal sta
 """
 
 import base64
+import http.client
 import json
+import random
 import resource
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -299,6 +302,44 @@ class Crash(Case):
         )
         self.assertEqual(self.reg.request("GET", "/readyz").results, {"outbox": 4})
 
+    def load(self, prefix: str, answered: list, stop: threading.Event):
+        """Enrols one agent after the other; the challenge's secret is read from the database, which spares the TPM."""
+        n = 0
+        while not stop.is_set():
+            agent = f"{prefix}-{n}"
+            n += 1
+            try:
+                if self.reg.register(agent, ALICE.body()).status != 200:
+                    continue
+                secret = self.reg.rows("SELECT secret FROM pending WHERE id = ?", agent)[0][0]
+                if self.reg.activate(agent, auth_tag(secret, agent)).status == 200:
+                    answered.append(agent)
+            except (OSError, http.client.HTTPException, IndexError, sqlite3.Error):
+                time.sleep(0.01)  # the registrar was just killed
+
+    def test_sigkill_under_load(self):
+        answered: list[str] = []
+        for round_ in range(6):
+            stop = threading.Event()
+            threads = [
+                threading.Thread(target=self.load, args=(f"r{round_}t{i}", answered, stop)) for i in range(4)
+            ]
+            for t in threads:
+                t.start()
+            time.sleep(random.uniform(0.1, 0.8))
+            self.reg.kill()
+            stop.set()
+            for t in threads:
+                t.join()
+            self.reg.start()
+        rows = {row[0] for row in self.identity_rows()}
+        outbox = [row[0] for row in self.reg.rows("SELECT id FROM outbox ORDER BY seq")]
+        self.assertGreater(len(answered), 20)
+        self.assertLessEqual(set(answered), rows)  # what was answered 200 is there
+        self.assertEqual(sorted(outbox), sorted(rows))  # and whatever is there will be published, once
+        for agent in rows & set(answered):
+            self.assertEqual(self.reg.get(agent).status, 200)
+
     def test_second_registrar_on_one_database_is_refused(self):
         other = Registrar(PROGRAM, self.reg.dir, PKI, STORE)
         done = subprocess.run([PROGRAM], env=other.env(), capture_output=True, timeout=20)
@@ -445,6 +486,26 @@ class Hostile(Case):
             s.close()
         time.sleep(0.3)
         self.assertEnvelope(self.reg.request("GET", "/version"), 200)
+
+    def test_many_at_once(self):
+        """Two agents of one id, wrong answers and reads in parallel: no 5xx, and one record in the end."""
+        seen: set[int] = set()
+
+        def hammer(n):
+            for i in range(25):
+                seen.add(self.reg.register("shared", ALICE.body(port=1 + n)).status)
+                seen.add(self.reg.register(f"own-{n}-{i % 8}", BOB.body(), tls=True).status)
+                seen.add(self.reg.activate("shared", WRONG).status)
+                seen.add(self.reg.request("GET", "/v2.6/agents", client="client").status)
+
+        threads = [threading.Thread(target=hammer, args=(n,)) for n in range(6)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(seen, {200, 400})
+        self.assertLessEqual(self.reg.rows("SELECT count(*) FROM pending WHERE id = 'shared'")[0][0], 2)
+        self.assertEqual(self.reg.enrol("shared", ALICE).status, 200)
 
     def test_slow_clients_are_ended(self):
         head = b"POST /v2.6/agents/host-1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"

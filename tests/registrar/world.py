@@ -4,6 +4,7 @@ Nothing here is Avow's own code: the credential is opened by the TPM, the answer
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -213,7 +214,7 @@ class Registrar:
 
     def rows(self, sql: str, *args) -> list:
         """Reads the database as an outsider."""
-        with sqlite3.connect(f"file:{self.db}?mode=ro", uri=True) as db:
+        with contextlib.closing(sqlite3.connect(f"file:{self.db}?mode=ro", uri=True)) as db:
             return db.execute(sql, args).fetchall()
 
     def raw(self) -> socket.socket:
