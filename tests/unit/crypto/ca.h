@@ -21,6 +21,7 @@ struct ca_spec {
     const char *critical_oid; /* of an extension that nobody knows */
     int from_day, to_day; /* relative to CA_NOW_MS; 0, 0: a year around it; to_day 9999: for ever */
     bool sha1, v1;
+    int garbage; /* NID of an extension whose content is no DER */
 };
 
 struct ca_cert {
@@ -41,14 +42,11 @@ static inline void ca_extension(X509 *x, X509 *issuer, int nid, const char *valu
     X509_EXTENSION_free(ext);
 }
 
-static inline void ca_unknown_critical(X509 *x, const char *oid)
+static inline void ca_raw_extension(X509 *x, ASN1_OBJECT *object, int critical, const char *content)
 {
-    if (!oid)
-        return;
     ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
-    ASN1_OBJECT *object = OBJ_txt2obj(oid, 1);
-    assert_int_equal(ASN1_OCTET_STRING_set(value, (const unsigned char *)"\x05\x00", 2), 1);
-    X509_EXTENSION *ext = X509_EXTENSION_create_by_OBJ(NULL, object, 1, value);
+    assert_int_equal(ASN1_OCTET_STRING_set(value, (const unsigned char *)content, 2), 1);
+    X509_EXTENSION *ext = X509_EXTENSION_create_by_OBJ(NULL, object, critical, value);
     assert_int_equal(X509_add_ext(x, ext, -1), 1);
     X509_EXTENSION_free(ext);
     ASN1_OBJECT_free(object);
@@ -105,7 +103,10 @@ static inline struct ca_cert ca_make(const struct ca_spec *s, EVP_PKEY *key,
     ca_extension(x, x, NID_ext_key_usage, s->eku);
     if (s->san)
         ca_tpm_san(x);
-    ca_unknown_critical(x, s->critical_oid);
+    if (s->critical_oid)
+        ca_raw_extension(x, OBJ_txt2obj(s->critical_oid, 1), 1, "\x05\x00");
+    if (s->garbage)
+        ca_raw_extension(x, OBJ_nid2obj(s->garbage), 0, "\x30\x7f");
     assert_true(X509_sign(x, issuer ? issuer->key : key, s->sha1 ? EVP_sha1() : EVP_sha256()) > 0);
     return (struct ca_cert){x, key};
 }

@@ -91,18 +91,54 @@ static void test_kdf_e__every_hash_and_length__equals_sskdf(void **state)
     }
 }
 
-/* The EK's private half recovers the seed; the same seed must give the same identity object. */
-static void expect_seed(const struct avow_credential_ek *ek, struct avow_bytes seed,
-                        const struct avow_buf *id_object)
+static void kbkdf(size_t md, struct avow_bytes seed, const char *label, const char *context,
+                  uint8_t *out, size_t len)
 {
-    struct avow_err err = {0};
-    VEC_BUF again;
-    avow_buf_init(&again, VEC_MAX);
-    assert_rc("seal",
-              avow_credential_seal(ek, vec_text("name"), vec_text("0123456789abcdef"), seed, &again,
-                                   &err),
-              AVOW_OK, &err);
-    assert_true(avow_bytes_eq(avow_buf_bytes(&again), avow_buf_bytes(id_object)));
+    OSSL_PARAM params[] = {
+        text_param("mode", "counter"),        text_param("mac", "HMAC"),
+        text_param("digest", MD_NAMES[md]),   bytes_param("key", seed),
+        bytes_param("salt", vec_text(label)), bytes_param("info", vec_text(context)),
+        OSSL_PARAM_construct_end(),
+    };
+    openssl_kdf("KBKDF", params, out, len);
+}
+
+/* TPM2_ActivateCredential after the seed is known, with OpenSSL's primitives only (Part 1
+ * r1.38, 24.7). */
+static void expect_opens(const struct avow_credential_ek *ek, size_t md, struct avow_bytes seed,
+                         const struct avow_buf *id_object)
+{
+    static const uint8_t iv[16];
+    uint8_t key[64], mac_key[64], mac[64], plain[128];
+    size_t h = avow_hash_len(ek->name_alg), mac_len = 0;
+    const uint8_t *p = id_object->ptr;
+    assert_int_equal(p[0] << 8 | p[1], id_object->len - 2);
+    assert_int_equal(p[2] << 8 | p[3], h);
+    const uint8_t *encrypted = p + 4 + h;
+    size_t n = id_object->len - 4 - h;
+    kbkdf(md, seed, "INTEGRITY", "", mac_key, h);
+    VEC_BUF macced;
+    avow_buf_init(&macced, VEC_MAX);
+    avow_buf_put(&macced, encrypted, n);
+    avow_buf_put_str(&macced, "name");
+    assert_non_null(EVP_Q_mac(NULL, "HMAC", NULL, MD_NAMES[md], NULL, mac_key, h, macced.ptr,
+                              macced.len, mac, sizeof mac, &mac_len));
+    assert_int_equal(mac_len, h);
+    assert_memory_equal(mac, p + 4, h);
+    kbkdf(md, seed, "STORAGE", "name", key, ek->aes_bits / 8);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    const EVP_CIPHER *cipher = ek->aes_bits == 128   ? EVP_aes_128_cfb128()
+                               : ek->aes_bits == 192 ? EVP_aes_192_cfb128()
+                                                     : EVP_aes_256_cfb128();
+    int len = 0;
+    assert_int_equal(EVP_DecryptInit_ex2(ctx, cipher, key, iv, NULL), 1);
+    assert_int_equal(EVP_DecryptUpdate(ctx, plain, &len, encrypted, (int)n), 1);
+    EVP_CIPHER_CTX_free(ctx);
+    assert_int_equal(len, 18);
+    assert_memory_equal(plain,
+                        "\0\x10"
+                        "0123456789abcdef",
+                        18);
 }
 
 static struct avow_pubkey *pubkey_of(EVP_PKEY *key)
@@ -155,7 +191,7 @@ static void test_make__rsa_eks__private_key_opens(void **state)
         size_t n = decrypt_oaep(key, MD_NAMES[CASES[i].hash],
                                 avow_bytes_make(secret.ptr + 2, secret.len - 2), seed, sizeof seed);
         assert_int_equal(n, avow_hash_len(ek.name_alg));
-        expect_seed(&ek, avow_bytes_make(seed, n), &id);
+        expect_opens(&ek, CASES[i].hash, avow_bytes_make(seed, n), &id);
         EVP_PKEY_free(key);
     }
 }
@@ -197,7 +233,7 @@ static void test_make__ec_eks__private_key_opens(void **state)
         avow_kdf_e(ek.name_alg, avow_bytes_make(z, z_len), "IDENTITY",
                    avow_bytes_make(point + 1, field), avow_bytes_make(own + 1, field), seed,
                    avow_hash_len(ek.name_alg));
-        expect_seed(&ek, avow_bytes_make(seed, avow_hash_len(ek.name_alg)), &id);
+        expect_opens(&ek, CASES[c].hash, avow_bytes_make(seed, avow_hash_len(ek.name_alg)), &id);
         EVP_PKEY_CTX_free(ctx);
         EVP_PKEY_free(peer);
         EVP_PKEY_free(key);
