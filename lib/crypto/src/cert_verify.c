@@ -160,7 +160,7 @@ static const char *chain_reason(int code)
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
         return "its signature is wrong";
     case X509_V_ERR_UNSPECIFIED: /* OpenSSL's for extensions that it cannot decode */
-        return "malformed extensions";
+        return "malformed extensions, its own or its issuer's";
     case X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION:
         return "a critical extension is not understood";
     case X509_V_ERR_CA_MD_TOO_WEAK:
