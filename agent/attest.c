@@ -167,7 +167,7 @@ static enum avow_hash_alg alg_of(enum avow_hash h)
     case AVOW_HASH_SHA512:
         return AVOW_HASH_ALG_SHA512;
     }
-    assert(!"unknown hash");
+    assert(false); /* the caller took it from the table of hashes */
     return AVOW_HASH_ALG_SHA256;
 }
 

@@ -146,7 +146,7 @@ static enum avow_rc run(const struct avow_conf *conf, bool *thread_left, struct 
     if (*thread_left) {
         /* The request's thread borrows from this function's variables: they must outlive it. */
         avow_log(INFO, "stopped", AVOW_KV_STR("agent", self.id));
-        _exit(avow_exit_of(rc));
+        _exit((int)avow_exit_of(rc));
     }
     if (!rc)
         avow_log(INFO, "stopped", AVOW_KV_STR("agent", self.id));

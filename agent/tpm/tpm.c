@@ -12,6 +12,11 @@
 #include "avow/base/banned.h"
 
 #define LEFTOVERS_MAX 64u
+/* TPM2_CAP_HANDLES (Part 3, TPM2_GetCapability); the TSS's macros shift a signed int out of its
+ * range. */
+#define FIRST_LOADED_SESSION 0x02000000u
+#define FIRST_SAVED_SESSION 0x03000000u
+#define FIRST_TRANSIENT 0x80000000u
 
 enum avow_rc avow_tpm_new(const struct avow_tpm_opts *opts, struct avow_tpm **out,
                           struct avow_err *err)
@@ -145,8 +150,8 @@ void avow_tpm_flush_leftovers(struct avow_tpm *t)
 {
     avow_tpm_slot_unload(t, &t->ak);
     avow_tpm_slot_unload(t, &t->ek);
-    unsigned n = flush_range(t, TPM2_TRANSIENT_FIRST) + flush_range(t, TPM2_LOADED_SESSION_FIRST) +
-                 flush_range(t, TPM2_ACTIVE_SESSION_FIRST);
+    unsigned n = flush_range(t, FIRST_TRANSIENT) + flush_range(t, FIRST_LOADED_SESSION) +
+                 flush_range(t, FIRST_SAVED_SESSION);
     avow_log_limited(WARN, "tpm.full", 6, AVOW_KV_U64("flushed", n),
                      AVOW_KV_STR("reason", "objects of a process that ended were still loaded"));
 }
