@@ -119,6 +119,25 @@ class Enrolment(Case):
         secret = ALICE.open_credential(base64.b64decode(answer.results["blob"]))
         self.assertEnvelope(self.reg.activate("host-1", auth_tag(secret, "host-1"), tls=True), 200)
 
+    def test_p384_ek_of_the_high_range(self):
+        """Template H-3: MakeCredential with SHA-384 and AES-256, as the EK's public area says."""
+        ek = ALICE.work / "ek384.pub"
+        ALICE.tool("readpublic", "-c", "0x81010016", "-f", "tss", "-o", ek)
+        ALICE.tool("nvread", "0x01c00016", "-C", "o", "-o", "ek384.der")
+        ALICE.tool("createak", "-C", "0x81010016", "-c", "ak384.ctx", "-u", "ak384.pub", "-G", "ecc384", "-g", "sha384",
+                   "-s", "ecdsa")  # fmt: skip
+        ak = (ALICE.work / "ak384.pub").read_bytes()
+        cert = pem_of((ALICE.work / "ek384.der").read_bytes())
+        answer = self.reg.register(
+            "host-1", ALICE.body(ek_tpm=b64(ek.read_bytes()), aik_tpm=b64(ak), ekcert=cert)
+        )
+        self.assertEnvelope(answer, 200)
+        (ALICE.work / "blob").write_bytes(base64.b64decode(answer.results["blob"]))
+        ALICE.tool("activatecredential", "-c", "ak384.ctx", "-C", "0x81010016", "-i", "blob", "-o", "secret384")
+        secret = (ALICE.work / "secret384").read_bytes()
+        self.assertEnvelope(self.reg.activate("host-1", auth_tag(secret, "host-1")), 200)
+        self.assertEqual(self.reg.rows("SELECT trust_rule, trust_trusted FROM agents"), [("ek-certificate", 1)])
+
     def test_every_api_version_and_both_activation_paths(self):
         for version in ("v2", "v2.0", "v2.1", "v2.3", "v2.5"):
             answer = self.reg.request("POST", f"/{version}/agents/host-1/", ALICE.body())
