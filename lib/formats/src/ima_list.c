@@ -91,14 +91,24 @@ static struct avow_bytes read_field(struct avow_rd *r)
     return avow_rd_take(r, len);
 }
 
+/* Field d-ngv2 begins with what was hashed: "ima:" for a file's bytes, which is what d-ng is about.
+ * Anything else ("verity:") stays part of the name, so that no digest of a file equals it. */
+static struct avow_bytes skip_type(struct avow_bytes field)
+{
+    static const char type[] = "ima:";
+    size_t len = sizeof type - 1;
+    if (field.len < len ||
+        !avow_bytes_eq(avow_bytes_make(field.ptr, len), avow_bytes_make(type, len)))
+        return field;
+    return avow_bytes_make(field.ptr + len, field.len - len);
+}
+
 /* Field d-ng: algorithm name, ':', NUL, digest. */
 static bool split_digest(struct avow_bytes field, struct avow_ima_file *f)
 {
     for (size_t i = 1; i + 1 < field.len && i <= AVOW_IMA_TEMPLATE_NAME_MAX; i++) {
-        if (field.ptr[i] != ':')
+        if (field.ptr[i] != ':' || field.ptr[i + 1] != 0)
             continue;
-        if (field.ptr[i + 1] != 0)
-            return false;
         f->hash_alg = (struct avow_str){(const char *)field.ptr, i};
         f->digest = avow_bytes_make(field.ptr + i + 2, field.len - i - 2);
         return !has_nul(avow_bytes_make(field.ptr, i)) && f->digest.len &&
@@ -116,14 +126,23 @@ static bool set_path(struct avow_bytes field, struct avow_ima_file *f)
     return !has_nul(avow_bytes_make(field.ptr, field.len - 1));
 }
 
-static bool parse_ng(const struct avow_ima_entry *e, bool with_signature, struct avow_ima_file *f)
+struct template
+{
+    const char *name;
+    bool typed; /* d-ngv2 */
+    bool has_signature;
+};
+
+static bool parse_ng(const struct avow_ima_entry *e, const struct template *t,
+                     struct avow_ima_file *f)
 {
     struct avow_rd r = avow_rd_make(e->template_data);
     struct avow_bytes digest = read_field(&r);
     struct avow_bytes path = read_field(&r);
-    if (with_signature)
+    if (t->has_signature)
         f->signature = read_field(&r);
-    return avow_rd_done(&r) && split_digest(digest, f) && set_path(path, f);
+    return avow_rd_done(&r) && split_digest(t->typed ? skip_type(digest) : digest, f) &&
+           set_path(path, f);
 }
 
 static bool parse_old(const struct avow_ima_entry *e, struct avow_ima_file *f)
@@ -134,20 +153,33 @@ static bool parse_old(const struct avow_ima_entry *e, struct avow_ima_file *f)
     return f->path.len && !has_nul(e->hashed[1]);
 }
 
+static const struct template *find_template(struct avow_str name)
+{
+    static const struct template known[] = {{"ima-ng", false, false},
+                                            {"ima-sig", false, true},
+                                            {"ima-ngv2", true, false},
+                                            {"ima-sigv2", true, true}};
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(known); i++) {
+        if (avow_str_is(name, known[i].name))
+            return &known[i];
+    }
+    return NULL;
+}
+
 enum avow_rc avow_ima_file_parse(const struct avow_ima_entry *e, struct avow_ima_file *out,
                                  struct avow_err *err)
 {
     struct avow_ima_file f = {.violation = avow_ima_entry_is_violation(e)};
     bool ok;
-    if (avow_str_is(e->template_name, "ima-ng"))
-        ok = parse_ng(e, false, &f);
-    else if (avow_str_is(e->template_name, "ima-sig"))
-        ok = parse_ng(e, true, &f);
-    else if (avow_str_is(e->template_name, "ima"))
+    if (avow_str_is(e->template_name, "ima")) {
         ok = parse_old(e, &f);
-    else
-        return avow_err_set(err, AVOW_REFUSED, 0, "template \"%.*s\" is not known",
-                            (int)e->template_name.len, e->template_name.ptr);
+    } else {
+        const struct template *t = find_template(e->template_name);
+        if (!t)
+            return avow_err_set(err, AVOW_REFUSED, 0, "template \"%.*s\" is not known",
+                                (int)e->template_name.len, e->template_name.ptr);
+        ok = parse_ng(e, t, &f);
+    }
     if (!ok)
         return avow_err_set(err, AVOW_PARSE, 0, "malformed fields of template %.*s",
                             (int)e->template_name.len, e->template_name.ptr);

@@ -226,7 +226,8 @@ enum avow_rc avow_policy_json_parse(struct avow_policy_reader *r, struct avow_by
     json_error_t e = {0};
     AVOW_CLEANUP(json_decref)
     json_t *root = json_loadb((const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES, &e);
-    if (!root && (!e.text[0] || json_error_code(&e) == json_error_out_of_memory)) /* not every failure has a text */
+    if (!root && (!e.text[0] || json_error_code(&e) ==
+                                    json_error_out_of_memory)) /* not every failure has a text */
         return avow_err_set(r->err, AVOW_NOMEM, 0, "policy");
     if (!root)
         return avow_err_set(r->err, AVOW_PARSE, 0, "line %d, column %d: %s", e.line, e.column,

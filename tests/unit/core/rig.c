@@ -385,13 +385,14 @@ static void seal_part(struct rig_shot *s)
     avow_buf_init(&entries, sizeof s->part);
     for (size_t i = 0; i < s->log_count; i++)
         avow_buf_put(&entries, s->log[i].bytes, s->log[i].len);
+    avow_buf_put(&entries, s->raw_list.ptr, s->raw_list.len);
     if (entries.len)
         put_frame(&b, 1, avow_buf_bytes(&entries));
     if (s->boot_log)
         put_frame(&b, 2, avow_bytes_make(s->boot_log, s->boot_log_len));
-    if (s->raw_part_len) {
+    if (s->raw_part.len) {
         avow_buf_reset(&b);
-        avow_buf_put(&b, s->raw_part, s->raw_part_len);
+        avow_buf_put(&b, s->raw_part.ptr, s->raw_part.len);
     }
     for (uint8_t i = 0; i < s->trailing; i++)
         avow_buf_put_u8(&b, 0);
@@ -411,7 +412,7 @@ static void seal_body(struct rig_shot *s)
     avow_sha256(AVOW_BYTES_OF(s->marker.nonce), digest);
     memcpy(s->body.marker_tag, digest, sizeof s->body.marker_tag);
     if (!s->keep_count)
-        s->body.ima_count = (uint32_t)s->log_count;
+        s->body.ima_count = (uint32_t)s->log_count + s->raw_count;
     if (!s->keep_link) {
         s->body.has_link = s->part_len > 0;
         if (!s->body.parts)

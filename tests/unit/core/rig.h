@@ -88,10 +88,11 @@ struct rig_shot { /* everything that can be broken */
     bool keep_count;         /* body.ima_count is not set to log_count */
     const uint8_t *boot_log; /* frame 2 if not NULL */
     size_t boot_log_len;
-    bool keep_link;       /* body.link and parts are not computed */
-    uint8_t trailing;     /* bytes after the last frame */
-    uint8_t raw_part[64]; /* instead of frames, if raw_part_len */
-    size_t raw_part_len;
+    bool keep_link;             /* body.link and parts are not computed */
+    uint8_t trailing;           /* bytes after the last frame */
+    struct avow_bytes raw_part; /* instead of frames, if not empty */
+    struct avow_bytes raw_list; /* entries after those of `log`; count them in raw_count */
+    uint32_t raw_count;
     uint8_t second_link[32]; /* evidence.next, with parts > 1 */
 
     /* quote */

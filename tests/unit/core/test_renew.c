@@ -663,8 +663,7 @@ static void expect_malformed(struct rig_shot *s)
 static struct rig_shot *take_raw(const char *bytes, size_t len)
 {
     struct rig_shot *s = rig_take(&r);
-    memcpy(s->raw_part, bytes, len);
-    s->raw_part_len = len;
+    s->raw_part = avow_bytes_make(bytes, len);
     s->log_count = 0;
     return s;
 }

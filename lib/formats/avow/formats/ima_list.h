@@ -51,7 +51,7 @@ struct avow_ima_file {        /* fields that are judged; borrows from the entry 
     struct avow_bytes signature; /* empty if absent */
     bool violation;              /* template digest is all zeros */
 };
-/* Fields of template ima-ng ("d-ng|n-ng") and, for reading only, ima and ima-sig. Errors:
+/* Fields of templates ima-ng ("d-ng|n-ng"), ima-sig, their v2 forms, and ima. Errors:
  * AVOW_PARSE, AVOW_REFUSED for a template that this version does not know (message names it). On
  * failure *out is untouched. */
 enum avow_rc avow_ima_file_parse(const struct avow_ima_entry *e, struct avow_ima_file *out,
