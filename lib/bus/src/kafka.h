@@ -114,6 +114,7 @@ struct avow_kafka_consumer {
     bool joined;      /* has a group of its own: may ask for and commit offsets */
     bool uncommitted; /* isolation level */
     bool in_callback; /* of a rebalance */
+    char *member_id;  /* under which the group gave us `owned`; NULL: nothing given */
     bool closing;
     bool group_refused; /* the harmless GROUP_AUTHORIZATION_FAILED was seen */
     int32_t *owned;     /* partitions that the group gave us */
@@ -126,6 +127,10 @@ struct avow_kafka_consumer {
     size_t n_topics;
     bool deferred; /* `parts` waits for topics to be met */
 };
+/* False if librdkafka has lost the membership that the program still acts under, because it has not
+ * polled since. Kafka 4.3.1 refuses offsets then; older brokers' rules for a group that is empty
+ * are laxer, so we look first. */
+bool avow_kafka_is_member(const struct avow_kafka_consumer *c);
 enum avow_rc avow_kafka_consumer_new(struct avow_bus *b, const struct avow_bus_consumer_opts *opts,
                                      struct avow_bus_consumer **out, struct avow_err *err);
 /* Assignment (kafka_assign.c). */
@@ -146,10 +151,18 @@ struct avow_kafka_part *avow_kafka_part_find(struct avow_kafka_consumer *c, cons
 /* Logical offsets are looked up here, in poll, and then all partitions start together. librdkafka
  * would do it one by one: it tries again only after 500 ms where it does not know a topic yet, and
  * the partitions that start first go into a fetch that waits for records while the others queue
- * behind it. AVOW_TIMEOUT: Kafka does not answer yet. */
+ * behind it. AVOW_TIMEOUT: Kafka does not answer yet. AVOW_BUS: a topic is missing or refused, on
+ * which librdkafka keeps silent; its partitions are stalled, the others start. */
 enum avow_rc avow_kafka_parts_meet(struct avow_kafka_consumer *c, unsigned timeout_ms,
                                    struct avow_err *err) AVOW_MUST_CHECK;
 void avow_kafka_parts_clear(struct avow_kafka_consumer *c);
+/* librdkafka does not fetch it (any more). It is tried again at retry_at_ms, or when the program
+ * seeks (0). */
+void avow_kafka_part_stall(struct avow_kafka_consumer *c, struct avow_kafka_part *part,
+                           uint64_t retry_at_ms);
+/* After an error that stopped a partition (no access, for one) it is tried again this much later.
+ */
+#define AVOW_KAFKA_STALLED_RETRY_MS 5000u
 /* Tries stalled partitions again whose time has come. */
 enum avow_rc avow_kafka_parts_retry(struct avow_kafka_consumer *c,
                                     struct avow_err *err) AVOW_MUST_CHECK;

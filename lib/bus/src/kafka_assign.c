@@ -48,6 +48,15 @@ void avow_kafka_parts_clear(struct avow_kafka_consumer *c)
     c->stalled = 0;
 }
 
+void avow_kafka_part_stall(struct avow_kafka_consumer *c, struct avow_kafka_part *part,
+                           uint64_t retry_at_ms)
+{
+    if (!part->stalled)
+        c->stalled++;
+    part->stalled = true;
+    part->retry_at_ms = retry_at_ms;
+}
+
 static void part_start(struct avow_kafka_consumer *c, struct avow_kafka_part *part, int64_t start)
 {
     if (part->stalled)
@@ -127,22 +136,38 @@ static enum avow_rc parts_apply(struct avow_kafka_consumer *c, struct avow_err *
     return AVOW_OK;
 }
 
-enum avow_rc avow_kafka_watermarks(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
-                                   unsigned timeout_ms, int64_t *low, int64_t *high,
-                                   struct avow_err *err)
+/* The first or last offset of each partition of the list, as the isolation level sees them; below 0
+ * where there was no answer. librdkafka takes the logical offsets as "times". Its
+ * rd_kafka_query_watermark_offsets would ask a broker that hangs again and again, for ever (2.0.2);
+ * this ends in time. */
+static rd_kafka_resp_err_t look_up(struct avow_kafka_consumer *c,
+                                   rd_kafka_topic_partition_list_t *list, uint64_t deadline)
 {
-    struct avow_kafka_consumer *c = (struct avow_kafka_consumer *)base;
-    int64_t from = 0;
-    int64_t to = 0;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        c->rk, tp->topic, tp->partition, &from, &to, avow_kafka_ms(timeout_ms));
+    uint64_t now = avow_clock_mono_ms();
+    return rd_kafka_offsets_for_times(c->rk, list,
+                                      avow_kafka_ms(deadline > now ? deadline - now : 0));
+}
+
+static rd_kafka_resp_err_t look_up_one(struct avow_kafka_consumer *c, const struct avow_bus_tp *tp,
+                                       int64_t which, uint64_t deadline, int64_t *out)
+{
+    struct avow_bus_tp asked = {tp->topic, tp->partition, which};
+    rd_kafka_topic_partition_list_t *list = avow_kafka_list(&asked, 1);
+    rd_kafka_resp_err_t code = look_up(c, list, deadline);
+    if (!code)
+        code = list->elems[0].err;
+    *out = list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (!code && *out < 0)
+        code = RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE;
+    return code;
+}
+
+static enum avow_rc look_up_failed(struct avow_kafka_consumer *c, const struct avow_bus_tp *tp,
+                                   rd_kafka_resp_err_t code, struct avow_err *err)
+{
     (void)rd_kafka_poll(c->rk, 0);
     switch (code) {
-    case RD_KAFKA_RESP_ERR_NO_ERROR:
-        avow_kafka_health_clear(&c->health);
-        *low = from;
-        *high = to;
-        return AVOW_OK;
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
@@ -157,24 +182,79 @@ enum avow_rc avow_kafka_watermarks(struct avow_bus_consumer *base, const struct 
     }
 }
 
-/* Before the first record of a partition librdkafka has no position, and its start may be logical.
- */
-static enum avow_rc resolve_start(struct avow_kafka_consumer *c, const struct avow_kafka_part *part,
-                                  unsigned timeout_ms, int64_t *out, struct avow_err *err)
+enum avow_rc avow_kafka_watermarks(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
+                                   unsigned timeout_ms, int64_t *low, int64_t *high,
+                                   struct avow_err *err)
+{
+    struct avow_kafka_consumer *c = (struct avow_kafka_consumer *)base;
+    uint64_t deadline = avow_clock_mono_ms() + timeout_ms;
+    int64_t from = 0;
+    int64_t to = 0;
+    rd_kafka_resp_err_t code = look_up_one(c, tp, AVOW_BUS_BEGINNING, deadline, &from);
+    if (!code)
+        code = look_up_one(c, tp, AVOW_BUS_END, deadline, &to);
+    if (code)
+        return look_up_failed(c, tp, code, err);
+    avow_kafka_health_clear(&c->health);
+    *low = from;
+    *high = to < from ? from : to; /* retention between the two answers */
+    return AVOW_OK;
+}
+
+static int64_t start_of(int64_t asked, int64_t low, int64_t high)
+{
+    int64_t from = low;
+    if (asked == AVOW_BUS_END)
+        from = high;
+    else if (asked <= AVOW_BUS_TAIL(0))
+        from = high - (AVOW_BUS_TAIL(0) - asked);
+    return from < low ? low : from;
+}
+
+/* Where a partition starts whose position librdkafka does not know yet. */
+static enum avow_rc resolve_one(struct avow_kafka_consumer *c, const struct avow_kafka_part *part,
+                                int64_t *out, struct avow_err *err)
 {
     int64_t low = 0;
     int64_t high = 0;
     struct avow_bus_tp tp = {part->topic, part->partition, 0};
-    enum avow_rc rc = avow_kafka_watermarks(&c->base, &tp, timeout_ms, &low, &high, err);
-    if (rc)
-        return rc;
-    int64_t from = low;
-    if (part->start == AVOW_BUS_END)
-        from = high;
-    else if (part->start <= AVOW_BUS_TAIL(0))
-        from = high - (AVOW_BUS_TAIL(0) - part->start);
-    *out = from < low ? low : from;
-    return AVOW_OK;
+    enum avow_rc rc = avow_kafka_watermarks(&c->base, &tp, RESOLVE_MS, &low, &high, err);
+    if (!rc)
+        *out = start_of(part->start, low, high);
+    return rc;
+}
+
+static rd_kafka_topic_partition_list_t *list_logical(const struct avow_kafka_consumer *c,
+                                                     int64_t which)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)c->n_parts + 1);
+    for (size_t i = 0; i < c->n_parts; i++) {
+        if (c->parts[i].start < 0 && !c->parts[i].stalled)
+            rd_kafka_topic_partition_list_add(list, c->parts[i].topic, c->parts[i].partition)
+                ->offset = which;
+    }
+    return list;
+}
+
+/* Two requests to each broker for all partitions. One without an answer (no leader now) stays
+ * logical: librdkafka then goes on trying, and it holds up nobody. */
+static void resolve_all(struct avow_kafka_consumer *c)
+{
+    uint64_t deadline = avow_clock_mono_ms() + RESOLVE_MS;
+    rd_kafka_topic_partition_list_t *low = list_logical(c, AVOW_BUS_BEGINNING);
+    rd_kafka_topic_partition_list_t *high = list_logical(c, AVOW_BUS_END);
+    bool ok = low->cnt > 0 && !look_up(c, low, deadline) && !look_up(c, high, deadline);
+    for (size_t i = 0, at = 0; ok && i < c->n_parts; i++) {
+        struct avow_kafka_part *part = &c->parts[i];
+        if (part->start >= 0 || part->stalled)
+            continue;
+        const rd_kafka_topic_partition_t *l = &low->elems[at];
+        const rd_kafka_topic_partition_t *h = &high->elems[at++];
+        if (!l->err && !h->err && l->offset >= 0 && h->offset >= 0)
+            part->start = start_of(part->start, l->offset, h->offset);
+    }
+    rd_kafka_topic_partition_list_destroy(low);
+    rd_kafka_topic_partition_list_destroy(high);
 }
 
 static bool is_met(const struct avow_kafka_consumer *c, const char *topic)
@@ -186,6 +266,15 @@ static bool is_met(const struct avow_kafka_consumer *c, const char *topic)
             return true;
     }
     return false;
+}
+
+static void stall_topic(struct avow_kafka_consumer *c, const char *topic)
+{
+    for (size_t i = 0; i < c->n_parts; i++) {
+        if (avow_cstr_eq(c->parts[i].topic, topic))
+            avow_kafka_part_stall(c, &c->parts[i],
+                                  avow_clock_mono_ms() + AVOW_KAFKA_STALLED_RETRY_MS);
+    }
 }
 
 static enum avow_rc meet(struct avow_kafka_consumer *c, const char *topic, unsigned timeout_ms,
@@ -205,8 +294,13 @@ static enum avow_rc meet(struct avow_kafka_consumer *c, const char *topic, unsig
         rd_kafka_topic_destroy(rkt);
         return avow_err_set(err, AVOW_TIMEOUT, code, "topic %s: %s", topic, rd_kafka_err2str(code));
     }
-    /* Also if it does not exist: then poll will say so. */
+    code = md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     rd_kafka_metadata_destroy(md);
+    if (code && code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
+        rd_kafka_topic_destroy(rkt);
+        stall_topic(c, topic);
+        return avow_err_set(err, AVOW_BUS, code, "topic %s: %s", topic, rd_kafka_err2str(code));
+    }
     c->topics[c->n_topics++] = rkt;
     return AVOW_OK;
 }
@@ -214,20 +308,22 @@ static enum avow_rc meet(struct avow_kafka_consumer *c, const char *topic, unsig
 enum avow_rc avow_kafka_parts_meet(struct avow_kafka_consumer *c, unsigned timeout_ms,
                                    struct avow_err *err)
 {
+    struct avow_err first = {0};
     for (size_t i = 0; i < c->n_parts; i++) {
-        if (is_met(c, c->parts[i].topic))
+        struct avow_err one = {0};
+        if (c->parts[i].stalled || is_met(c, c->parts[i].topic))
             continue;
-        enum avow_rc rc = meet(c, c->parts[i].topic, timeout_ms, err);
-        if (rc)
-            return rc;
+        enum avow_rc rc = meet(c, c->parts[i].topic, timeout_ms, &one);
+        if (rc && rc != AVOW_BUS)
+            return avow_err_set(err, rc, one.native, "%s", one.msg);
+        if (rc && !first.rc)
+            first = one;
     }
-    for (size_t i = 0; i < c->n_parts; i++) {
-        int64_t at = 0;
-        /* One that fails (no leader now) is left to librdkafka, and holds up nobody. */
-        if (c->parts[i].start < 0 && !resolve_start(c, &c->parts[i], RESOLVE_MS, &at, NULL))
-            c->parts[i].start = at;
-    }
-    return parts_apply(c, err);
+    resolve_all(c);
+    enum avow_rc rc = parts_apply(c, err);
+    if (!rc && first.rc)
+        rc = avow_err_set(err, first.rc, first.native, "%s", first.msg);
+    return rc;
 }
 
 static enum avow_rc parts_start(struct avow_kafka_consumer *c, struct avow_err *err)
@@ -237,7 +333,8 @@ static enum avow_rc parts_start(struct avow_kafka_consumer *c, struct avow_err *
     if (c->in_callback)
         return AVOW_OK;
     for (size_t i = 0; i < c->n_parts; i++) {
-        if (c->parts[i].start < 0 && !c->subscribed) {
+        const struct avow_kafka_part *part = &c->parts[i];
+        if (!part->stalled && (!is_met(c, part->topic) || (part->start < 0 && !c->subscribed))) {
             c->deferred = true;
             return AVOW_OK;
         }
@@ -317,10 +414,10 @@ enum avow_rc avow_kafka_parts_retry(struct avow_kafka_consumer *c, struct avow_e
         struct avow_kafka_part *part = &c->parts[i];
         if (!part->stalled || part->retry_at_ms == 0 || part->retry_at_ms > now)
             continue;
-        part_start(c, part, part->start);
+        part_start(c, part, part->asked);
         due = true;
     }
-    return due ? parts_apply(c, err) : AVOW_OK;
+    return due ? parts_start(c, err) : AVOW_OK;
 }
 
 enum avow_rc avow_kafka_position(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
@@ -334,7 +431,7 @@ enum avow_rc avow_kafka_position(struct avow_bus_consumer *base, const struct av
     if (at == RD_KAFKA_OFFSET_INVALID && part->start >= 0)
         at = part->start;
     if (at == RD_KAFKA_OFFSET_INVALID) {
-        enum avow_rc rc = resolve_start(c, part, RESOLVE_MS, &at, err);
+        enum avow_rc rc = resolve_one(c, part, &at, err);
         if (rc)
             return rc;
         if (c->deferred) /* then this is where it will start */
@@ -362,6 +459,26 @@ static void owned_set(struct avow_kafka_consumer *c, const rd_kafka_topic_partit
     c->n_owned = n;
 }
 
+static void remember_member(struct avow_kafka_consumer *c)
+{
+    char *id = rd_kafka_memberid(c->rk);
+    free(c->member_id);
+    c->member_id = avow_bus_strdup(id);
+    if (id)
+        rd_kafka_mem_free(c->rk, id);
+}
+
+bool avow_kafka_is_member(const struct avow_kafka_consumer *c)
+{
+    if (!c->subscribed)
+        return true; /* never joined: the group's offsets are looked after by hand */
+    char *id = rd_kafka_memberid(c->rk);
+    bool same = id && c->member_id && id[0] && avow_cstr_eq(id, c->member_id);
+    if (id)
+        rd_kafka_mem_free(c->rk, id);
+    return same && !rd_kafka_assignment_lost(c->rk);
+}
+
 void avow_kafka_rebalance_cb(rd_kafka_t *rk, rd_kafka_resp_err_t code,
                              rd_kafka_topic_partition_list_t *list, void *opaque)
 {
@@ -372,6 +489,7 @@ void avow_kafka_rebalance_cb(rd_kafka_t *rk, rd_kafka_resp_err_t code,
     bool gained = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
     if (gained && !c->closing) {
         owned_set(c, list);
+        remember_member(c);
         c->in_callback = true;
         c->rebalance.assigned(c->rebalance.arg, c->owned, c->n_owned);
         c->in_callback = false;

@@ -183,6 +183,21 @@ static enum avow_rc new_topic(const struct avow_bus_topic_spec *spec, rd_kafka_N
     return AVOW_OK;
 }
 
+/* The controller has made the topic; the brokers hear of it a little later, and until then it "does
+ * not exist". */
+static enum avow_rc wait_visible(struct avow_bus *b, const char *topic, uint64_t deadline,
+                                 struct avow_err *err)
+{
+    for (;;) {
+        uint32_t n = 0;
+        enum avow_rc rc = avow_kafka_partition_count(
+            b, topic, (unsigned)avow_max_u64(left_ms(deadline), 1000), &n, err);
+        if (rc != AVOW_NOTFOUND || left_ms(deadline) == 0)
+            return rc;
+        avow_clock_sleep_ms(10);
+    }
+}
+
 enum avow_rc avow_kafka_topic_create(struct avow_bus *b, const struct avow_bus_topic_spec *spec,
                                      unsigned timeout_ms, struct avow_err *err)
 {
@@ -195,6 +210,7 @@ enum avow_rc avow_kafka_topic_create(struct avow_bus *b, const struct avow_bus_t
     rc = new_topic(spec, &topic, err);
     if (rc)
         return rc;
+    uint64_t deadline = avow_clock_mono_ms() + timeout_ms;
     rd_kafka_CreateTopics(k->cluster, &topic, 1, a.options, a.queue);
     rd_kafka_NewTopic_destroy(topic);
     rc = admin_wait(k, &a, timeout_ms, err);
@@ -214,7 +230,7 @@ enum avow_rc avow_kafka_topic_create(struct avow_bus *b, const struct avow_bus_t
         return avow_err_set(err, AVOW_BUS, code, "creating topic %s: %s", spec->name,
                             text ? text : rd_kafka_err2str(code));
     }
-    return AVOW_OK;
+    return wait_visible(b, spec->name, deadline, err);
 }
 
 static enum avow_rc find_setting(const rd_kafka_ConfigResource_t *resource, const char *topic,

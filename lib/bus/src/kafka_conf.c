@@ -30,20 +30,18 @@ static void error_cb(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
     struct avow_kafka_health *h = opaque;
     (void)rk;
-    switch (code) {
-    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-    case RD_KAFKA_RESP_ERR__SSL:
-    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+    bool login = code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL ||
+                 code == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED;
+    /* With TLS 1.3 the refusal of our certificate comes after the handshake, as a mere transport
+     * error. */
+    if (login || strstr(reason, "SSL routines")) {
         h->news = h->news || h->refused[0] == '\0';
         (void)avow_str_copy(h->refused, sizeof(h->refused), avow_str_from(reason));
-        break;
-    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN: /* says less than what came before it */
-        if (h->trouble[0])
-            break;
-        /* fallthrough */
-    default:
-        (void)avow_str_copy(h->trouble, sizeof(h->trouble), avow_str_from(reason));
+        return;
     }
+    /* "All brokers are down" says less than what came before it. */
+    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || h->trouble[0] == '\0')
+        (void)avow_str_copy(h->trouble, sizeof(h->trouble), avow_str_from(reason));
 }
 
 void avow_kafka_health_clear(struct avow_kafka_health *h)
@@ -91,6 +89,7 @@ static const struct setting defaults[] = {
     {BOTH, "reconnect.backoff.max.ms", "10000"},
     {BOTH, "message.max.bytes", "1048576"},
     {PRODUCER, "queue.buffering.max.kbytes", "16384"},
+    {PRODUCER, "topic.metadata.propagation.max.ms", "5000"},
     {CONSUMER, "fetch.message.max.bytes", "1048576"},
     {CONSUMER, "fetch.max.bytes", "4194304"},
     {CONSUMER, "receive.message.max.bytes", "8388608"},

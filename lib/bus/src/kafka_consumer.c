@@ -14,9 +14,6 @@
 #define SOCKET_TIMEOUT_MS 10000u
 /* A poll without time must get on all the same. */
 #define MEET_MIN_MS 20u
-/* After an error that stopped a partition (no access, for one) it is tried again this much later.
- */
-#define STALLED_RETRY_MS 5000u
 /* librdkafka's assign() wants the name of a group even where no group is ever joined. */
 #define NO_GROUP "avow.assigned-by-hand"
 
@@ -44,14 +41,6 @@ static void fill(const rd_kafka_message_t *m, struct avow_bus_msg *msg)
     msg->value_null = m->payload == NULL;
 }
 
-static void stall(struct avow_kafka_consumer *c, struct avow_kafka_part *part, uint64_t retry_at_ms)
-{
-    if (!part->stalled)
-        c->stalled++;
-    part->stalled = true;
-    part->retry_at_ms = retry_at_ms;
-}
-
 /* The offset cannot be read: the log begins later (or ends earlier), or it could not be looked up.
  */
 static enum avow_rc no_offset(struct avow_kafka_consumer *c, const rd_kafka_message_t *m,
@@ -63,7 +52,7 @@ static enum avow_rc no_offset(struct avow_kafka_consumer *c, const rd_kafka_mess
     if (!part)
         return AVOW_OK; /* of an assignment that is gone */
     if (strstr(text, rd_kafka_err2str(RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)) == NULL) {
-        stall(c, part, avow_clock_mono_ms() + STALLED_RETRY_MS);
+        avow_kafka_part_stall(c, part, avow_clock_mono_ms() + AVOW_KAFKA_STALLED_RETRY_MS);
         return avow_err_set(err, AVOW_BUS, m->err, "%s[%d]: %s", topic, m->partition, text);
     }
     if (part->asked < 0 && avow_kafka_polled(c, topic, m->partition) == RD_KAFKA_OFFSET_INVALID) {
@@ -71,7 +60,7 @@ static enum avow_rc no_offset(struct avow_kafka_consumer *c, const rd_kafka_mess
         struct avow_bus_tp tp = {topic, m->partition, AVOW_BUS_BEGINNING};
         return avow_kafka_seek(&c->base, &tp, err);
     }
-    stall(c, part, 0);
+    avow_kafka_part_stall(c, part, 0);
     return avow_err_set(err, AVOW_NOTFOUND, m->partition, "%s[%d]: offset %lld is not in the log",
                         topic, m->partition, (long long)m->offset);
 }
@@ -182,6 +171,9 @@ static enum avow_rc consumer_commit(struct avow_bus_consumer *base,
     struct avow_kafka_consumer *c = (struct avow_kafka_consumer *)base;
     if (!c->joined)
         return avow_err_set(err, AVOW_STATE, 0, "consumer without a group");
+    if (!avow_kafka_is_member(c))
+        return avow_err_set(err, AVOW_BUS, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+                            "not a member of the group any more");
     rd_kafka_topic_partition_list_t *list = avow_kafka_list(offsets, n);
     rd_kafka_resp_err_t code = rd_kafka_commit(c->rk, list, 0);
     for (int i = 0; !code && i < list->cnt; i++)
@@ -212,6 +204,7 @@ static void consumer_free(struct avow_bus_consumer *base)
     free(c->topics);
     free(c->parts);
     free(c->owned);
+    free(c->member_id);
     free(c->subscribed);
     free(c);
 }

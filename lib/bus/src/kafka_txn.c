@@ -152,6 +152,12 @@ enum avow_rc avow_kafka_txn_send_offsets(struct avow_bus_producer *base,
     rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(c->rk);
     if (!group)
         return avow_err_set(err, AVOW_STATE, 0, "consumer without a group");
+    /* After the metadata was taken: if it is without a member, this sees it. */
+    if (!avow_kafka_is_member(c)) {
+        rd_kafka_consumer_group_metadata_destroy(group);
+        return avow_kafka_txn_give_up(p, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+                                      "not a member of the group any more", err);
+    }
     rd_kafka_topic_partition_list_t *list = avow_kafka_list(offsets, n);
     uint64_t deadline = avow_clock_mono_ms() + p->txn_timeout_ms;
     struct outcome o;

@@ -122,15 +122,21 @@ close_descriptors() {
 }
 
 node_start() { # ID [JVM FLAGS]
-    local dir=$root/node-$1
+    local dir=$root/node-$1 pid
     if node_running "$1"; then die "node $1 runs already"; fi
     : > "$dir/server.log"
     (
         close_descriptors
         jvm "$dir/server.log" "$heap" "${2:-}" kafka.Kafka "$dir/server.properties"
     ) < /dev/null > "$dir/stdout" 2>&1 &
-    echo $! > "$dir/pid"
+    pid=$!
+    echo $pid > "$dir/pid"
     disown
+    # Until the shell has become the JVM, node_pid does not know it.
+    until node_running "$1"; do
+        kill -0 $pid 2> /dev/null || return 0
+        sleep 0.01
+    done
     if [ -n "${KAFKA_WATCH:-}" ]; then
         (
             close_descriptors
