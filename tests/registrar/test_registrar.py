@@ -30,19 +30,16 @@ WRONG = "0" * 96
 
 
 def setUpModule():
-    global ROOT, ALICE, BOB, PKI, STORE, _tmp
-    _tmp = tempfile.TemporaryDirectory(prefix="avow-reg-")
-    ROOT = Path(_tmp.name)
+    global ROOT, ALICE, BOB, PKI, STORE
+    tmp = tempfile.TemporaryDirectory(prefix="avow-reg-")
+    unittest.addModuleCleanup(tmp.cleanup)  # cleanups run even if the rest of this function fails
+    ROOT = Path(tmp.name)
     PKI = Pki(ROOT / "pki")
+    for name in ("alice", "bob"):
+        unittest.addModuleCleanup(world.run, world.SWTPM, "stop", ROOT / name)
     ALICE, BOB = Tpm(ROOT / "alice", ROOT / "ca"), Tpm(ROOT / "bob", ROOT / "ca")
     STORE = ROOT / "store"
     world.run(world.SWTPM, "store", ROOT / "ca", STORE)
-
-
-def tearDownModule():
-    for tpm in (ALICE, BOB):
-        tpm.stop()
-    _tmp.cleanup()
 
 
 class Case(unittest.TestCase):

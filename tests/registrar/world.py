@@ -91,9 +91,6 @@ class Tpm:
         }  # fmt: skip
         return {k: v for k, v in fields.items() if v is not ...}
 
-    def stop(self) -> None:
-        run(SWTPM, "stop", self.dir)
-
 
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
