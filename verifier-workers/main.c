@@ -55,7 +55,8 @@ static enum avow_rc serve(const struct avow_conf *conf, struct avow_err *err)
                                     .instance = c.instance,
                                     .guarantee = c.guarantee,
                                     .min_version = c.min_version,
-                                    .clock = avow_worker_clock_system()};
+                                    .clock = avow_worker_clock_system(),
+                                    .stop_requested = avow_stop_requested};
     AVOW_CLEANUP(avow_worker_free) struct avow_worker *w = NULL;
     rc = avow_worker_new(&opts, &w, err);
     return rc ? rc : loop(w, err);

@@ -370,8 +370,10 @@ enum avow_rc avow_runner_evidence(struct avow_runner *r, const struct avow_bus_m
     avow_arena_reset(&r->ctx->arena);
     if (!rc)
         consumed(r, m->offset);
-    else if (rc == AVOW_LIMIT)
+    if (rc == AVOW_LIMIT) {
         r->skip_offset = m->offset;
+        r->rewind = true;
+    }
     return rc ? avow_err_wrap(err, rc, "evidence %d:%lld", (int)r->partition, (long long)m->offset)
               : AVOW_OK;
 }

@@ -184,25 +184,36 @@ static void mass_alarm(struct avow_runner *r, size_t crossing)
     avow_runner_alarm(r, NULL, "fleet.mass_silence", AVOW_BYTES_OF(what), detail);
 }
 
+/* Still due, because it was held, is paused or found no room: looked at again with the next marker.
+ */
+static enum avow_rc put_back(struct avow_runner *r, struct avow_agent *a, struct avow_err *err)
+{
+    enum avow_rc rc = avow_runner_deadline(r, a, err);
+    if (!rc && a->due.place && a->due.due_service_ms <= r->bell.service_ms)
+        rc = avow_deadlines_set(&r->deadlines, &a->due, r->bell.service_ms + 1, err);
+    return rc;
+}
+
+/* Whatever happens, every agent of the list is in the heap again at the end. */
 static enum avow_rc act_on(struct avow_runner *r, const struct due_list *list, size_t crossing,
                            size_t allowed, struct avow_err *err)
 {
+    enum avow_rc first = AVOW_OK;
     for (size_t i = 0; i < list->count; i++) {
         struct avow_agent *a = list->agents[i];
         bool held = i < crossing && i >= allowed;
+        struct avow_err own;
         enum avow_rc rc = AVOW_OK;
-        if (!held && !avow_batch_is_full(r->ctx->batch))
-            rc = avow_runner_review_now(r, a, i < crossing, err);
-        else
-            rc = avow_runner_deadline(r, a, err);
-        /* Still due, because it was held, is paused or found no room: looked at again with the next
-         * marker. */
-        if (!rc && a->due.place && a->due.due_service_ms <= r->bell.service_ms)
-            rc = avow_deadlines_set(&r->deadlines, &a->due, r->bell.service_ms + 1, err);
-        if (rc)
-            return rc;
+        if (!held && !first && !avow_batch_is_full(r->ctx->batch))
+            rc = avow_runner_review_now(r, a, i < crossing, &own);
+        enum avow_rc back = put_back(r, a, rc ? &(struct avow_err){0} : &own);
+        rc = rc ? rc : back;
+        if (rc && !first) {
+            first = rc;
+            *err = own;
+        }
     }
-    return AVOW_OK;
+    return first;
 }
 
 static enum avow_rc look_for_silence(struct avow_runner *r, struct avow_err *err)
@@ -214,7 +225,7 @@ static enum avow_rc look_for_silence(struct avow_runner *r, struct avow_err *err
                                 .service_ms = r->bell.service_ms};
     r->guard_mono_ms = AVOW_WORKER_MONO(r->ctx);
     enum avow_rc rc = take_due(r, &env, &list, &crossing, err);
-    if (!rc) {
+    if (!rc) { /* without memory the process ends anyway */
         struct avow_mass_guard_in in = {.crossing = crossing,
                                         .agents = r->views.watched,
                                         .service_ms = r->bell.service_ms,

@@ -550,6 +550,12 @@ static enum avow_rc run(struct avow_worker *w, unsigned timeout_ms, struct avow_
         look_up_watermarks(w);
     if (!rc)
         rc = tick_runners(w, err);
+    if (rc == AVOW_LIMIT) { /* of a review: it is not repeated, everything else of the batch is */
+        avow_log_limited(ERROR, "review_skipped", 12, AVOW_KV_ERR(err));
+        w->ctx.counters.aborts++;
+        avow_worker_undo(w);
+        rc = AVOW_OK;
+    }
     (void)avow_bus_in_flight(w->markers); /* serves delivery reports */
     if (!rc && avow_batch_is_due(&w->batch, AVOW_WORKER_MONO(&w->ctx), w->evidence_idle))
         rc = avow_worker_commit(w, err);

@@ -26,6 +26,7 @@ struct avow_worker_opts {
     enum avow_guarantee guarantee;
     uint64_t min_version; /* bundles below are refused; 0: none known */
     struct avow_worker_clock clock;
+    bool (*stop_requested)(void); /* NULL: never; ends what may wait long */
 };
 
 struct avow_worker;

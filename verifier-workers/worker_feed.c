@@ -15,6 +15,11 @@ bool avow_worker_is_transient(enum avow_rc rc)
     return rc == AVOW_TIMEOUT || rc == AVOW_UNREACHABLE || rc == AVOW_BUS || rc == AVOW_NOTFOUND;
 }
 
+bool avow_worker_is_stopping(const struct avow_worker *w)
+{
+    return w->opts.stop_requested && w->opts.stop_requested();
+}
+
 enum avow_rc avow_worker_watermarks(struct avow_worker *w, enum avow_worker_topic topic,
                                     int32_t partition, int64_t *low, int64_t *high,
                                     struct avow_err *err)
@@ -285,7 +290,8 @@ enum avow_rc avow_worker_aux_read_to_end(struct avow_worker *w, enum avow_worker
         rc = avow_worker_aux_poll(w, 100, 1000, &n, err);
         if (n)
             progress = AVOW_WORKER_MONO(&w->ctx);
-        else if (AVOW_WORKER_MONO(&w->ctx) - progress > AVOW_WORKER_RESTORE_STALL_MS)
+        else if (AVOW_WORKER_MONO(&w->ctx) - progress > AVOW_WORKER_RESTORE_STALL_MS ||
+                 avow_worker_is_stopping(w))
             return avow_err_set(err, AVOW_TIMEOUT, 0, "%s[%d]: no progress at %lld of %lld",
                                 w->topics.name[topic], (int)partition, (long long)at,
                                 (long long)high);

@@ -70,6 +70,8 @@ void avow_worker_undo(struct avow_worker *w);
 void avow_worker_alarm(struct avow_worker *w, const char *event, struct avow_bytes what,
                        const char *detail);
 
+/* The process is asked to end: whatever waits gives up. */
+bool avow_worker_is_stopping(const struct avow_worker *w);
 /* What passes by itself. */
 bool avow_worker_is_transient(enum avow_rc rc);
 

@@ -85,8 +85,8 @@ static enum avow_rc fence(struct avow_worker *w, int32_t partition, struct avow_
     uint64_t before = AVOW_WORKER_MONO(&w->ctx);
     rc = avow_bus_producer_new(w->opts.bus, &opts, &p, err);
     avow_bus_producer_free(p);
-    if (rc)
-        return avow_err_wrap(err, rc, "fencing %s", owner);
+    if (rc) /* a producer that was only made for this: try again */
+        return avow_err_wrap(err, rc == AVOW_BUS_FATAL ? AVOW_BUS : rc, "fencing %s", owner);
     avow_log(INFO, "fenced", AVOW_KV_I64("partition", partition), AVOW_KV_STR("owner", owner),
              AVOW_KV_U64("ms", AVOW_WORKER_MONO(&w->ctx) - before));
     return AVOW_OK;
@@ -106,7 +106,7 @@ static enum avow_rc committed(struct avow_worker *w, int32_t partition, int64_t 
             return AVOW_OK;
         }
         uint64_t waited = AVOW_WORKER_MONO(&w->ctx) - start;
-        if (rc != AVOW_TIMEOUT || waited > COMMITTED_GIVE_UP_MS)
+        if (rc != AVOW_TIMEOUT || waited > COMMITTED_GIVE_UP_MS || avow_worker_is_stopping(w))
             return rc;
         if (!fenced && waited >= AVOW_WORKER_UNSTABLE_MS) {
             fenced = true;
@@ -211,7 +211,8 @@ static enum avow_rc read_states(struct avow_worker *w, struct restore *list, siz
             continue;
         }
         since = UINT32_MAX; /* nothing came: look at the positions next */
-        if (!rc && AVOW_WORKER_MONO(&w->ctx) - progress > AVOW_WORKER_RESTORE_STALL_MS)
+        bool stalled = AVOW_WORKER_MONO(&w->ctx) - progress > AVOW_WORKER_RESTORE_STALL_MS;
+        if (!rc && (stalled || avow_worker_is_stopping(w)))
             return avow_err_set(err, AVOW_TIMEOUT, 0, "state: no progress");
         w->ctx.clock.sleep_ms(w->ctx.clock.arg, 1);
     }
