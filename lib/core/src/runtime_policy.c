@@ -42,6 +42,17 @@ static enum avow_rc put_text(struct avow_policy_table *t, struct avow_str text,
     return avow_policy_table_put(t, AVOW_STR_LIT("text"), AVOW_BYTES_OF(digest), err);
 }
 
+/* A digest of one of the lists; without a value, the beginning of a list, whose name must be new.
+ */
+static enum avow_rc put_value(struct avow_policy_table *t, struct avow_str name,
+                              struct avow_bytes value, struct avow_err *err)
+{
+    if (value.len)
+        return avow_policy_table_put(t, name, value, err);
+    return avow_policy_table_has_name(t, name) ? avow_err_set(err, AVOW_PARSE, 0, "duplicate key")
+                                               : AVOW_OK;
+}
+
 static enum avow_rc put_item(void *ctx, enum avow_policy_item item, struct avow_str name,
                              struct avow_bytes value, struct avow_err *err)
 {
@@ -49,15 +60,15 @@ static enum avow_rc put_item(void *ctx, enum avow_policy_item item, struct avow_
     static const uint8_t present[1] = {1};
     switch (item) {
     case AVOW_POLICY_ITEM_DIGEST:
-        return avow_policy_table_put(&p->digests, name, value, err);
+        return put_value(&p->digests, name, value, err);
     case AVOW_POLICY_ITEM_EXCLUDE:
         return avow_excludes_put(&p->excludes, name, err);
     case AVOW_POLICY_ITEM_KEYRING:
         p->notes |= AVOW_POLICY_NOTE_KEYRINGS;
-        return avow_policy_table_put(&p->lists[LIST_KEYRINGS], name, value, err);
+        return put_value(&p->lists[LIST_KEYRINGS], name, value, err);
     case AVOW_POLICY_ITEM_IMA_BUF:
         p->notes |= AVOW_POLICY_NOTE_IMA_BUF;
-        return avow_policy_table_put(&p->lists[LIST_IMA_BUF], name, value, err);
+        return put_value(&p->lists[LIST_IMA_BUF], name, value, err);
     case AVOW_POLICY_ITEM_IGNORED_KEYRING:
         p->notes |= AVOW_POLICY_NOTE_KEYRINGS;
         return avow_policy_table_put(&p->lists[LIST_IGNORED], name, AVOW_BYTES_OF(present), err);

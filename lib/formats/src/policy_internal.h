@@ -15,6 +15,9 @@ struct avow_policy_reader {
 /* Decodes `hex` and hands the digest on. Without a place in the message. */
 enum avow_rc avow_policy_put_digest(struct avow_policy_reader *r, enum avow_policy_item item,
                                     struct avow_str name, struct avow_str hex);
+/* A list of this name begins. */
+enum avow_rc avow_policy_put_name(struct avow_policy_reader *r, enum avow_policy_item item,
+                                  struct avow_str name);
 enum avow_rc avow_policy_put(struct avow_policy_reader *r, enum avow_policy_item item,
                              struct avow_str name);
 

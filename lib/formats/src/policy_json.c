@@ -1,238 +1,345 @@
 /* policy_json.c - the JSON forms of a runtime policy. See policy_text.h. */
 #include "policy_internal.h"
 
-#include "avow/base/cleanup.h"
-
-#include <jansson.h>
+#include "json_pull.h"
 
 #include "avow/base/banned.h"
 
-#define VERSION_MAX 1        /* of the runtime policy */
-#define LEGACY_VERSION_MAX 5 /* of the allowlist before it */
-#define GENERATOR_MAX 3
-#define KEY_SHOWN 80 /* characters of a path in a message */
+#define VERSION_MAX 1u        /* of the runtime policy */
+#define LEGACY_VERSION_MAX 5u /* of the allowlist before it */
+#define GENERATOR_MAX 3u
+#define KEY_SHOWN 80 /* characters of a name in a message */
 
-AVOW_DEFINE_CLEANUP(json_t, json_decref);
+enum key {
+    KEY_DIGESTS,
+    KEY_HASHES,
+    KEY_EXCLUDES,
+    KEY_KEYRINGS,
+    KEY_IMA_BUF,
+    KEY_IMA,
+    KEY_VERIFICATION_KEYS,
+    KEY_META,
+    KEY_RELEASE,
+    KEYS
+};
+static const char *const key_names[KEYS] = {"digests",           "hashes",  "excludes",
+                                            "keyrings",          "ima-buf", "ima",
+                                            "verification-keys", "meta",    "release"};
+static const char *const key_paths[KEYS] = {"$.digests",
+                                            "$.hashes",
+                                            "$.excludes",
+                                            "$.keyrings",
+                                            "$[\"ima-buf\"]",
+                                            "$.ima",
+                                            "$[\"verification-keys\"]",
+                                            "$.meta",
+                                            "$.release"};
 
-static struct avow_str str_of(const json_t *v)
+struct reader {
+    struct avow_policy_reader *out;
+    struct avow_json j;
+    unsigned seen;    /* bit: key */
+    bool old_version; /* meta.version is one of the allowlist only */
+};
+
+static enum avow_rc refuse(const struct reader *r, const char *where, const char *reason)
 {
-    return (struct avow_str){json_string_value(v), json_string_length(v)};
+    return avow_err_set(r->out->err, AVOW_PARSE, 0, "%s: %s", where, reason);
 }
 
-static enum avow_rc refuse(const struct avow_policy_reader *r, const char *where,
-                           const char *reason)
+static enum avow_rc status(const struct reader *r)
 {
-    return avow_err_set(r->err, AVOW_PARSE, 0, "%s: %s", where, reason);
+    return avow_json_status(&r->j, r->out->err);
+}
+
+static int shown(struct avow_str s)
+{
+    return s.len < KEY_SHOWN ? (int)s.len : KEY_SHOWN;
+}
+
+/* A key that nobody reads might be a demand, or a misspelt one ("exclude"): refused. */
+static enum avow_rc unknown_key(const struct reader *r, const char *where, struct avow_str key)
+{
+    return avow_err_set(r->out->err, AVOW_PARSE, 0, "%s[\"%.*s\"]: unknown key", where, shown(key),
+                        key.ptr);
+}
+
+/* Index of the key, n if it is none; AVOW_PARSE if it was there before. */
+static enum avow_rc find_key(const struct reader *r, const char *const *names, size_t n,
+                             struct avow_str key, unsigned *seen, size_t *out)
+{
+    for (*out = 0; *out < n && !avow_str_is(key, names[*out]); (*out)++)
+        continue;
+    if (*out == n)
+        return AVOW_OK;
+    if (*seen & 1u << *out)
+        return avow_err_set(r->out->err, AVOW_PARSE, 0, "duplicate key \"%.*s\"", shown(key),
+                            key.ptr);
+    *seen |= 1u << *out;
+    return AVOW_OK;
+}
+
+static enum avow_rc read_digest(struct reader *r, enum avow_policy_item item, struct avow_str name)
+{
+    struct avow_str hex;
+    if (avow_json_peek(&r->j) != AVOW_JSON_STRING)
+        return avow_err_set(r->out->err, AVOW_PARSE, 0, "not a string");
+    return avow_json_string(&r->j, &hex) ? avow_policy_put_digest(r->out, item, name, hex)
+                                         : AVOW_OK;
+}
+
+/* [hex, ...] */
+static enum avow_rc read_list(struct reader *r, enum avow_policy_item item, const char *where,
+                              struct avow_str name)
+{
+    bool first = true;
+    size_t i = 0;
+    if (avow_json_peek(&r->j) != AVOW_JSON_ARRAY || !avow_json_enter(&r->j, AVOW_JSON_ARRAY))
+        return avow_err_set(r->out->err, AVOW_PARSE, 0,
+                            "%s[\"%.*s\"]: not a list with at least one digest", where, shown(name),
+                            name.ptr);
+    for (; avow_json_element(&r->j, &first); i++) {
+        enum avow_rc rc = read_digest(r, item, name);
+        if (rc)
+            return avow_err_wrap(r->out->err, rc, "%s[\"%.*s\"][%zu]", where, shown(name), name.ptr,
+                                 i);
+    }
+    if (!i && !r->j.failed)
+        return avow_err_set(r->out->err, AVOW_PARSE, 0,
+                            "%s[\"%.*s\"]: not a list with at least one digest", where, shown(name),
+                            name.ptr);
+    return AVOW_OK;
 }
 
 /* {name: [hex, ...]} */
-static enum avow_rc read_digests(struct avow_policy_reader *r, enum avow_policy_item item,
-                                 const char *where, json_t *v)
+static enum avow_rc read_digests(struct reader *r, enum avow_policy_item item, const char *where)
 {
-    const char *name;
-    json_t *list, *hex;
-    size_t i;
-    if (!json_is_object(v))
+    bool first = true;
+    struct avow_str name;
+    if (avow_json_peek(&r->j) != AVOW_JSON_OBJECT || !avow_json_enter(&r->j, AVOW_JSON_OBJECT))
         return refuse(r, where, "not an object");
-    json_object_foreach(v, name, list)
-    {
-        struct avow_str n = avow_str_from(name);
-        if (!json_is_array(list) || !json_array_size(list))
-            return avow_err_set(r->err, AVOW_PARSE, 0,
-                                "%s[\"%.*s\"]: not a list with at least one digest", where,
-                                KEY_SHOWN, name);
-        json_array_foreach(list, i, hex)
-        {
-            enum avow_rc rc = json_is_string(hex)
-                                  ? avow_policy_put_digest(r, item, n, str_of(hex))
-                                  : avow_err_set(r->err, AVOW_PARSE, 0, "not a string");
-            if (rc)
-                return avow_err_wrap(r->err, rc, "%s[\"%.*s\"][%zu]", where, KEY_SHOWN, name, i);
-        }
-    }
-    return AVOW_OK;
-}
-
-static enum avow_rc read_strings(struct avow_policy_reader *r, enum avow_policy_item item,
-                                 const char *where, json_t *v, size_t max)
-{
-    json_t *s;
-    size_t i;
-    if (!json_is_array(v))
-        return refuse(r, where, "not a list");
-    if (json_array_size(v) > max)
-        return avow_err_set(r->err, AVOW_LIMIT, 0, "%s: more than %zu", where, max);
-    json_array_foreach(v, i, s)
-    {
-        enum avow_rc rc;
-        if (!json_is_string(s))
-            rc = avow_err_set(r->err, AVOW_PARSE, 0, "not a string");
-        else if (json_string_length(s) > AVOW_POLICY_EXCLUDE_LEN_MAX)
-            rc = avow_err_set(r->err, AVOW_LIMIT, 0, "longer than %u bytes",
-                              AVOW_POLICY_EXCLUDE_LEN_MAX);
-        else
-            rc = avow_policy_put(r, item, str_of(s));
+    while (avow_json_member(&r->j, &first, &name)) {
+        enum avow_rc rc = avow_policy_put_name(r->out, item, name);
         if (rc)
-            return avow_err_wrap(r->err, rc, "%s[%zu]", where, i);
+            return avow_err_wrap(r->out->err, rc, "%s[\"%.*s\"]", where, shown(name), name.ptr);
+        rc = read_list(r, item, where, name);
+        if (rc)
+            return rc;
     }
     return AVOW_OK;
 }
 
-static bool int_within(const json_t *v, json_int_t max)
+static enum avow_rc read_text(struct reader *r, enum avow_policy_item item)
 {
-    return json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) <= max;
+    struct avow_str s;
+    if (avow_json_peek(&r->j) != AVOW_JSON_STRING)
+        return avow_err_set(r->out->err, AVOW_PARSE, 0, "not a string");
+    if (!avow_json_string(&r->j, &s))
+        return AVOW_OK;
+    if (s.len > AVOW_POLICY_EXCLUDE_LEN_MAX)
+        return avow_err_set(r->out->err, AVOW_LIMIT, 0, "longer than %u bytes",
+                            AVOW_POLICY_EXCLUDE_LEN_MAX);
+    return avow_policy_put(r->out, item, s);
+}
+
+/* [text, ...] or null */
+static enum avow_rc read_texts(struct reader *r, enum avow_policy_item item, const char *where)
+{
+    bool first = true;
+    if (avow_json_peek(&r->j) == AVOW_JSON_NULL)
+        return avow_json_skip(&r->j, NULL) ? AVOW_OK : status(r);
+    if (avow_json_peek(&r->j) != AVOW_JSON_ARRAY || !avow_json_enter(&r->j, AVOW_JSON_ARRAY))
+        return refuse(r, where, "not a list");
+    for (size_t i = 0; avow_json_element(&r->j, &first); i++) {
+        enum avow_rc rc = i < AVOW_POLICY_EXCLUDES_MAX
+                              ? read_text(r, item)
+                              : avow_err_set(r->out->err, AVOW_LIMIT, 0, "more than %u",
+                                             AVOW_POLICY_EXCLUDES_MAX);
+        if (rc)
+            return avow_err_wrap(r->out->err, rc, "%s[%zu]", where, i);
+    }
+    return AVOW_OK;
 }
 
 /* The generator says who made the document; it never decides whether it is enforced. */
-static enum avow_rc read_meta(struct avow_policy_reader *r, json_t *meta, bool legacy)
+static enum avow_rc read_meta_value(struct reader *r, size_t key)
 {
-    const char *key;
-    json_t *v;
-    if (!json_is_object(meta))
+    switch (key) {
+    case 0: { /* version */
+        const struct avow_json before = r->j;
+        if (avow_json_integer(&r->j, VERSION_MAX))
+            return AVOW_OK;
+        r->j = before;
+        r->old_version = true;
+        return avow_json_integer(&r->j, LEGACY_VERSION_MAX)
+                   ? AVOW_OK
+                   : refuse(r, "$.meta.version", "not a version that is known");
+    }
+    case 1: /* generator */
+        return avow_json_integer(&r->j, GENERATOR_MAX)
+                   ? AVOW_OK
+                   : refuse(r, "$.meta.generator", "not 0 to 3");
+    default: /* timestamp, checksum: for people */
+        (void)avow_json_skip(&r->j, NULL);
+        return AVOW_OK;
+    }
+}
+
+static enum avow_rc read_meta(struct reader *r)
+{
+    static const char *const names[] = {"version", "generator", "timestamp", "checksum"};
+    bool first = true;
+    unsigned seen = 0;
+    struct avow_str key;
+    size_t which;
+    if (avow_json_peek(&r->j) != AVOW_JSON_OBJECT || !avow_json_enter(&r->j, AVOW_JSON_OBJECT))
         return refuse(r, "$.meta", "not an object");
-    json_object_foreach(meta, key, v)
-    {
-        if (avow_cstr_eq(key, "version")) {
-            if (!int_within(v, legacy ? LEGACY_VERSION_MAX : VERSION_MAX))
-                return refuse(r, "$.meta.version", "not a version that is known");
-        } else if (avow_cstr_eq(key, "generator")) {
-            if (!legacy && !int_within(v, GENERATOR_MAX))
-                return refuse(r, "$.meta.generator", "not 0 to 3");
-        } else if (avow_cstr_eq(key, "timestamp")) {
-            if (!json_is_string(v))
-                return refuse(r, "$.meta.timestamp", "not a string");
-        } else if (!avow_cstr_eq(key, "checksum")) {
-            return avow_err_set(r->err, AVOW_PARSE, 0, "$.meta[\"%.*s\"]: unknown key", KEY_SHOWN,
-                                key);
-        }
+    while (avow_json_member(&r->j, &first, &key)) {
+        enum avow_rc rc = find_key(r, names, AVOW_ARRAY_LEN(names), key, &seen, &which);
+        if (rc)
+            return avow_err_wrap(r->out->err, rc, "$.meta");
+        if (which == AVOW_ARRAY_LEN(names))
+            return unknown_key(r, "$.meta", key);
+        rc = read_meta_value(r, which);
+        if (rc)
+            return rc;
     }
     return AVOW_OK;
 }
 
-static enum avow_rc read_dm_policy(struct avow_policy_reader *r, json_t *v)
+static enum avow_rc read_dm_policy(struct reader *r)
 {
-    if (json_is_null(v))
+    struct avow_bytes text;
+    bool null = avow_json_peek(&r->j) == AVOW_JSON_NULL;
+    if (!avow_json_skip(&r->j, &text) || null)
         return AVOW_OK;
-    char *text = json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-    if (!text)
-        return avow_err_set(r->err, AVOW_NOMEM, 0, "$.ima.dm_policy");
-    enum avow_rc rc = avow_policy_put(r, AVOW_POLICY_ITEM_DM_POLICY, avow_str_from(text));
-    free(text);
-    return rc;
+    return avow_policy_put(r->out, AVOW_POLICY_ITEM_DM_POLICY,
+                           (struct avow_str){(const char *)text.ptr, text.len});
 }
 
-static bool is_hash_name(const json_t *v)
+static enum avow_rc read_hash_name(struct reader *r)
 {
     static const char *const names[] = {"sha1", "sha256", "sha384", "sha512"};
-    for (size_t i = 0; json_is_string(v) && i < AVOW_ARRAY_LEN(names); i++) {
-        if (avow_str_is(str_of(v), names[i]))
-            return true;
+    struct avow_str s;
+    if (avow_json_peek(&r->j) == AVOW_JSON_STRING && avow_json_string(&r->j, &s)) {
+        for (size_t i = 0; i < AVOW_ARRAY_LEN(names); i++) {
+            if (avow_str_is(s, names[i]))
+                return AVOW_OK;
+        }
     }
-    return false;
+    return r->j.failed ? AVOW_OK
+                       : refuse(r, "$.ima.log_hash_alg", "not sha1, sha256, sha384 or sha512");
 }
 
-static enum avow_rc read_ima(struct avow_policy_reader *r, json_t *ima)
+static enum avow_rc read_ima(struct reader *r)
 {
-    const char *key;
-    json_t *v;
-    enum avow_rc rc = AVOW_OK;
-    if (!json_is_object(ima))
+    static const char *const names[] = {"ignored_keyrings", "log_hash_alg", "dm_policy"};
+    bool first = true;
+    unsigned seen = 0;
+    struct avow_str key;
+    size_t which;
+    if (avow_json_peek(&r->j) != AVOW_JSON_OBJECT || !avow_json_enter(&r->j, AVOW_JSON_OBJECT))
         return refuse(r, "$.ima", "not an object");
-    json_object_foreach(ima, key, v)
-    {
-        if (avow_cstr_eq(key, "ignored_keyrings"))
-            rc = read_strings(r, AVOW_POLICY_ITEM_IGNORED_KEYRING, "$.ima.ignored_keyrings", v,
-                              AVOW_POLICY_EXCLUDES_MAX);
-        else if (avow_cstr_eq(key, "log_hash_alg"))
-            rc = is_hash_name(v)
-                     ? AVOW_OK
-                     : refuse(r, "$.ima.log_hash_alg", "not sha1, sha256, sha384 or sha512");
-        else if (avow_cstr_eq(key, "dm_policy"))
-            rc = read_dm_policy(r, v);
+    while (avow_json_member(&r->j, &first, &key)) {
+        enum avow_rc rc = find_key(r, names, AVOW_ARRAY_LEN(names), key, &seen, &which);
+        if (rc)
+            return avow_err_wrap(r->out->err, rc, "$.ima");
+        if (which == 0)
+            rc = read_texts(r, AVOW_POLICY_ITEM_IGNORED_KEYRING, "$.ima.ignored_keyrings");
+        else if (which == 1)
+            rc = read_hash_name(r);
+        else if (which == 2)
+            rc = read_dm_policy(r);
         else
-            rc =
-                avow_err_set(r->err, AVOW_PARSE, 0, "$.ima[\"%.*s\"]: unknown key", KEY_SHOWN, key);
+            rc = unknown_key(r, "$.ima", key);
         if (rc)
             return rc;
     }
     return AVOW_OK;
 }
 
-static enum avow_rc read_keys(struct avow_policy_reader *r, json_t *v)
+static enum avow_rc read_verification_keys(struct reader *r)
 {
-    if (json_is_null(v) || (json_is_string(v) && !json_string_length(v)))
+    struct avow_str s;
+    enum avow_json_kind kind = avow_json_peek(&r->j);
+    if (kind == AVOW_JSON_NULL)
+        return avow_json_skip(&r->j, NULL) ? AVOW_OK : status(r);
+    if (kind != AVOW_JSON_STRING)
+        return refuse(r, key_paths[KEY_VERIFICATION_KEYS], "not a string");
+    if (!avow_json_string(&r->j, &s) || !s.len)
         return AVOW_OK;
-    if (!json_is_string(v))
-        return refuse(r, "$[\"verification-keys\"]", "not a string");
-    return avow_policy_put(r, AVOW_POLICY_ITEM_VERIFICATION_KEYS, str_of(v));
+    return avow_policy_put(r->out, AVOW_POLICY_ITEM_VERIFICATION_KEYS, s);
 }
 
-static enum avow_rc read_excludes(struct avow_policy_reader *r, json_t *v)
+static enum avow_rc read_key(struct reader *r, size_t key)
 {
-    return json_is_null(v) ? AVOW_OK
-                           : read_strings(r, AVOW_POLICY_ITEM_EXCLUDE, "$.excludes", v,
-                                          AVOW_POLICY_EXCLUDES_MAX);
+    enum avow_json_kind kind;
+    switch (key) {
+    case KEY_DIGESTS:
+    case KEY_HASHES:
+        return read_digests(r, AVOW_POLICY_ITEM_DIGEST, key_paths[key]);
+    case KEY_KEYRINGS:
+        return read_digests(r, AVOW_POLICY_ITEM_KEYRING, key_paths[key]);
+    case KEY_IMA_BUF:
+        return read_digests(r, AVOW_POLICY_ITEM_IMA_BUF, key_paths[key]);
+    case KEY_EXCLUDES:
+        return read_texts(r, AVOW_POLICY_ITEM_EXCLUDE, key_paths[key]);
+    case KEY_IMA:
+        return read_ima(r);
+    case KEY_VERIFICATION_KEYS:
+        return read_verification_keys(r);
+    case KEY_META:
+        return read_meta(r);
+    case KEY_RELEASE: /* documented, used by nobody */
+    default:
+        kind = avow_json_peek(&r->j);
+        if (kind != AVOW_JSON_NUMBER && kind != AVOW_JSON_STRING)
+            return refuse(r, key_paths[KEY_RELEASE], "not a number");
+        (void)avow_json_skip(&r->j, NULL);
+        return AVOW_OK;
+    }
 }
 
-/* A misspelt key ("exclude") must not pass as a policy without excludes, so unknown keys are
- * refused. */
-static enum avow_rc read_key(struct avow_policy_reader *r, const char *key, json_t *v, bool legacy)
+static enum avow_rc read_root(struct reader *r)
 {
-    if (avow_cstr_eq(key, legacy ? "hashes" : "digests"))
-        return read_digests(r, AVOW_POLICY_ITEM_DIGEST, legacy ? "$.hashes" : "$.digests", v);
-    if (avow_cstr_eq(key, "excludes"))
-        return read_excludes(r, v);
-    if (avow_cstr_eq(key, "keyrings"))
-        return read_digests(r, AVOW_POLICY_ITEM_KEYRING, "$.keyrings", v);
-    if (avow_cstr_eq(key, "ima-buf"))
-        return read_digests(r, AVOW_POLICY_ITEM_IMA_BUF, "$[\"ima-buf\"]", v);
-    if (avow_cstr_eq(key, "ima"))
-        return read_ima(r, v);
-    if (avow_cstr_eq(key, "verification-keys"))
-        return read_keys(r, v);
-    if (avow_cstr_eq(key, "meta"))
-        return read_meta(r, v, legacy);
-    if (avow_cstr_eq(key, "release")) /* documented, used by nobody */
-        return json_is_integer(v) || json_is_string(v) ? AVOW_OK
-                                                       : refuse(r, "$.release", "not a number");
-    return avow_err_set(r->err, AVOW_PARSE, 0, "$[\"%.*s\"]: unknown key", KEY_SHOWN, key);
-}
-
-static enum avow_rc read_root(struct avow_policy_reader *r, json_t *root)
-{
-    const char *key;
-    json_t *v;
-    bool has_digests = json_object_get(root, "digests") != NULL,
-         has_hashes = json_object_get(root, "hashes") != NULL;
-    if (json_object_get(root, "payloadType"))
-        return refuse(r, "$", "a signed envelope (DSSE), not a policy: unwrap it first");
-    if (has_digests == has_hashes)
-        return refuse(r, "$", has_digests ? "both digests and hashes" : "no digests");
-    enum avow_rc rc =
-        has_hashes ? avow_policy_put(r, AVOW_POLICY_ITEM_LEGACY, AVOW_STR_LIT("hashes")) : AVOW_OK;
-    if (rc)
-        return rc;
-    json_object_foreach(root, key, v)
-    {
-        rc = read_key(r, key, v, has_hashes);
+    bool first = true;
+    struct avow_str key;
+    size_t which;
+    if (avow_json_peek(&r->j) != AVOW_JSON_OBJECT || !avow_json_enter(&r->j, AVOW_JSON_OBJECT))
+        return r->j.failed ? status(r) : refuse(r, "$", "not an object");
+    while (avow_json_member(&r->j, &first, &key)) {
+        enum avow_rc rc = find_key(r, key_names, KEYS, key, &r->seen, &which);
+        if (rc)
+            return avow_err_wrap(r->out->err, rc, "$");
+        if (avow_str_is(key, "payloadType") || avow_str_is(key, "payload"))
+            return refuse(r, "$", "a signed envelope (DSSE), not a policy: unwrap it first");
+        rc = which < KEYS ? read_key(r, which) : unknown_key(r, "$", key);
         if (rc)
             return rc;
     }
+    if (!avow_json_end(&r->j))
+        return status(r);
     return AVOW_OK;
 }
 
-enum avow_rc avow_policy_json_parse(struct avow_policy_reader *r, struct avow_bytes text)
+static enum avow_rc check_form(const struct reader *r)
 {
-    json_error_t e = {0};
-    AVOW_CLEANUP(json_decref)
-    json_t *root = json_loadb((const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES, &e);
-    if (!root && (!e.text[0] || json_error_code(&e) ==
-                                    json_error_out_of_memory)) /* not every failure has a text */
-        return avow_err_set(r->err, AVOW_NOMEM, 0, "policy");
-    if (!root)
-        return avow_err_set(r->err, AVOW_PARSE, 0, "line %d, column %d: %s", e.line, e.column,
-                            e.text);
-    if (!json_is_object(root))
-        return refuse(r, "$", "not an object");
-    return read_root(r, root);
+    bool digests = r->seen & 1u << KEY_DIGESTS, hashes = r->seen & 1u << KEY_HASHES;
+    if (digests == hashes)
+        return refuse(r, "$", digests ? "both digests and hashes" : "no digests");
+    if (r->old_version && !hashes)
+        return refuse(r, "$.meta.version", "not a version that is known");
+    return hashes ? avow_policy_put(r->out, AVOW_POLICY_ITEM_LEGACY, AVOW_STR_LIT("hashes"))
+                  : AVOW_OK;
+}
+
+enum avow_rc avow_policy_json_parse(struct avow_policy_reader *out, struct avow_bytes text)
+{
+    struct reader r = {.out = out};
+    avow_json_init(&r.j, text);
+    enum avow_rc rc = read_root(&r);
+    if (!rc)
+        rc = check_form(&r);
+    avow_json_deinit(&r.j);
+    return rc;
 }

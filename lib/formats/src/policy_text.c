@@ -12,6 +12,15 @@ enum avow_rc avow_policy_put(struct avow_policy_reader *r, enum avow_policy_item
     return r->sink->item(r->sink->ctx, item, name, (struct avow_bytes){NULL, 0}, r->err);
 }
 
+enum avow_rc avow_policy_put_name(struct avow_policy_reader *r, enum avow_policy_item item,
+                                  struct avow_str name)
+{
+    if (!name.len || name.len > AVOW_POLICY_NAME_LEN_MAX)
+        return avow_err_set(r->err, AVOW_LIMIT, 0, "a name has %zu bytes, 1 to %u are allowed",
+                            name.len, AVOW_POLICY_NAME_LEN_MAX);
+    return avow_policy_put(r, item, name);
+}
+
 /* A digest has no algorithm in the text: its length says which one it is. */
 static bool is_digest_len(size_t bytes)
 {

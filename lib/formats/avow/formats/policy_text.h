@@ -14,6 +14,8 @@
 #define AVOW_POLICY_EXCLUDE_LEN_MAX 4096u          /* PROTOCOL B6 */
 #define AVOW_POLICY_NAME_LEN_MAX 4096u             /* PATH_MAX of Linux */
 
+/* DIGEST, KEYRING and IMA_BUF with an empty value: a list of that name begins; refuse it if the
+ * name was there before. */
 enum avow_policy_item {
     AVOW_POLICY_ITEM_DIGEST,            /* name: path; value: digest of 20, 32, 48 or 64 bytes */
     AVOW_POLICY_ITEM_EXCLUDE,           /* name: expression */

@@ -1,0 +1,133 @@
+/* test_memory.c - every allocation fails once, in turn: AVOW_NOMEM, nothing leaks, nothing half
+ * done is handed out. The linker sends malloc, calloc and realloc of our objects here; jansson is
+ * told. */
+#include "rig.h"
+
+#include "avow/base/banned.h"
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+static unsigned fail_at; /* the n-th allocation from now on fails; 0: none */
+
+static bool fails_now(void)
+{
+    return fail_at && --fail_at == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails_now() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails_now() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+    return fails_now() ? NULL : __real_realloc(p, size);
+}
+
+static const char policy_text[] =
+    "{\"meta\":{\"version\":1},\"digests\":{\"/a\":[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"],"
+    "\"/b\":[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]},\"excludes\":[\"/x\",\"/\\u0079/"
+    ".*\",\"/"
+    "z[0-9]+\"],"
+    "\"keyrings\":{\".ima\":[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]},\"ima\":{\"dm_policy\":"
+    "{\"version\":1}}}";
+
+static void test_runtime_policy_load__each_allocation_fails__nomem(void **state)
+{
+    (void)state;
+    unsigned failures = 0;
+    uint8_t digest[32] = {0};
+    avow_sha256(
+        AVOW_BYTES_OF(digest),
+        digest); /* the thread's contexts, made once and for ever, are not part of the load */
+    for (unsigned k = 1; k < 10000; k++) {
+        struct avow_runtime_policy *p = NULL;
+        struct avow_err err = {0};
+        fail_at = k;
+        enum avow_rc rc = avow_runtime_policy_load(
+            avow_bytes_make(policy_text, sizeof policy_text - 1), &p, &err);
+        bool reached = fail_at == 0;
+        fail_at = 0;
+        if (!reached) {
+            assert_int_equal(rc, AVOW_OK);
+            avow_runtime_policy_free(p);
+            break;
+        }
+        if (rc == AVOW_OK) { /* giving back what is left over may fail: then it stays */
+            avow_runtime_policy_free(p);
+        } else {
+            assert_int_equal(rc, AVOW_NOMEM);
+            assert_null(p);
+        }
+        failures++;
+    }
+    assert_true(failures > 15);
+}
+
+/* An arena with less and less room: a judgement is whole, or it is none. */
+static void test_evaluate__arena_too_small__nomem_and_out_untouched(void **state)
+{
+    (void)state;
+    static struct rig r;
+    rig_init(&r, RIG_P256);
+    rig_policy(&r, rig_policy_text(&r, "[]", "/bin/sh", NULL));
+    rig_run(&r, "/bin/evil");
+    rig_violate(&r, "/bin/x");
+    r.e.qualified_signers_count = 0;
+    struct rig_shot *s = rig_take(&r);
+    rig_run(&r, "/bin/sh"); /* a pending quote as well */
+    rig_seal(&r, s);
+    struct avow_body body;
+    assert_int_equal(avow_body_decode(s->evidence.body, &r.arena, &body, NULL), AVOW_OK);
+    struct avow_eval_policy policy = {.runtime = r.policy, .heads = &r.head, .heads_count = 1};
+    struct avow_eval_in in = {.evidence = &s->evidence,
+                              .body = &body,
+                              .enrollment = &r.e,
+                              .enrollment_sha256 = r.e_sha256,
+                              .ak = r.ak,
+                              .policy = &policy,
+                              .prior = &r.state,
+                              .marker = &s->marker,
+                              .service_ms = r.epoch * RIG_EPOCH_MS,
+                              .partition = RIG_PARTITION};
+    size_t limit = 0, refused = 0;
+    for (;; limit += 8) {
+        struct avow_arena arena;
+        struct avow_eval_out out = {.kind = AVOW_EVAL_UNDECIDED};
+        avow_arena_init(&arena, limit);
+        enum avow_rc rc = avow_evaluate(&in, &arena, &out, NULL);
+        if (rc == AVOW_OK) {
+            assert_int_equal(out.kind, AVOW_EVAL_ACCEPTED);
+            assert_int_equal(out.next.status, AVOW_STATUS_UNTRUSTED);
+            assert_int_equal(out.next.findings_count, 2);
+            assert_true(out.next.has_pending);
+            avow_arena_deinit(&arena);
+            break;
+        }
+        assert_int_equal(rc, AVOW_NOMEM);
+        assert_int_equal(out.kind, AVOW_EVAL_UNDECIDED);
+        avow_arena_deinit(&arena);
+        refused++;
+    }
+    assert_true(refused > 100 && limit < 64u * 1024u);
+    rig_deinit(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_runtime_policy_load__each_allocation_fails__nomem),
+        cmocka_unit_test(test_evaluate__arena_too_small__nomem_and_out_untouched),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
