@@ -430,6 +430,23 @@ static void test_step__failure__keeps_next_and_wants_and_backs_off_with_full_jit
     assert_int_equal(r.s.failures, 0);
 }
 
+static void test_step__failure_of_a_resync__is_asked_for_again(void **state)
+{
+    (void)state;
+    struct rig r;
+    settle(&r);
+    r.now = 5000;
+    struct avow_directive d = directive(AVOW_DIRECTIVE_KIND_RESYNC, 100, 1);
+    d.kind.u.resync = (struct avow_resync){2, true, false};
+    assert_int_equal(give(&r, &d), AVOW_AGENT_OBEYED);
+    at(&r, 5001, AVOW_AGENT_EV_QUOTE_FAILED);
+    at(&r, 8000, AVOW_AGENT_EV_TIMER);
+    assert_non_null(attest(&r));
+    assert_int_equal(attest(&r)->from, 2);
+    assert_true(attest(&r)->boot_log);
+    assert_false(attest(&r)->pcrs);
+}
+
 static void test_step__late_answers__of_another_phase_change_nothing(void **state)
 {
     (void)state;
@@ -917,6 +934,7 @@ int main(void)
         cmocka_unit_test(test_step__count_that_brings_nothing__is_asked_for_once),
         cmocka_unit_test(test_step__log_of_a_new_boot__is_followed),
         cmocka_unit_test(test_step__failure__keeps_next_and_wants_and_backs_off_with_full_jitter),
+        cmocka_unit_test(test_step__failure_of_a_resync__is_asked_for_again),
         cmocka_unit_test(test_step__late_answers__of_another_phase_change_nothing),
         cmocka_unit_test(test_step__directive__epoch_window),
         cmocka_unit_test(test_step__directives_of_the_past__are_judged_by_the_newest_marker),

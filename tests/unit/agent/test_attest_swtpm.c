@@ -378,6 +378,26 @@ static void test_reboot_under_the_agent__starts_over(void **state)
     host_close(&h);
 }
 
+/* Rigs without a real reboot change the boot id together with the TPM (R7); a kexec changes it
+ * alone. */
+static void test_boot_id_changed_alone__starts_over(void **state)
+{
+    (void)state;
+    struct host h;
+    host_open(&h, AVOW_ATTEST_PART_BYTES, 1);
+    swtpm_rig_ima_add(&rig, "/usr/bin/x");
+    struct seen s = attest(&h, &all, true);
+    uint8_t first[16];
+    memcpy(first, s.body.boot_id, sizeof first);
+    assert_int_equal(swtpm_rig_sh(&rig, "cat /proc/sys/kernel/random/uuid >boot_id"), 0);
+    s = attest(&h, &(struct avow_attest_ask){.from = 2}, true);
+    assert_memory_not_equal(first, s.body.boot_id, sizeof first);
+    assert_int_equal(s.body.ima_start, 0);
+    assert_int_equal(s.entries, 2);
+    assert_int_equal(s.pcrs, 23);
+    host_close(&h);
+}
+
 static void test_list_replaced__same_boot_id__starts_over(void **state)
 {
     (void)state;
@@ -486,6 +506,7 @@ int main(void)
         TEST(test_boot_log__too_large_for_company__goes_alone_with_more),
         TEST(test_static_pcr_changed__is_in_the_body_of_that_round),
         TEST(test_reboot_under_the_agent__starts_over),
+        TEST(test_boot_id_changed_alone__starts_over),
         TEST(test_list_replaced__same_boot_id__starts_over),
         TEST(test_no_ima__is_absent_and_pcr_10_is_static),
         TEST(test_list_altered_between_the_readings__is_not_sent),
