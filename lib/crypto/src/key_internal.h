@@ -7,23 +7,27 @@
 
 #include <openssl/types.h>
 
-/* An OpenSSL operation context that is ready for use. A key keeps at most one: a caller swaps it
- * out, uses it alone and swaps it back, so that setting up padding and digest (15 % of an RSA
- * verification) is not paid each time and no lock is held. A second thread meanwhile makes its own.
- */
+#include <stdatomic.h>
+
+/* An OpenSSL operation context that is ready for use. Setting up padding and digest is 15 % of an
+ * RSA verification, so a key keeps one: who finds it free uses it, who finds it busy makes one of
+ * its own. Nobody waits, no lock is held. */
 struct avow_key_op {
     EVP_PKEY_CTX *ctx;
     enum avow_sig_scheme scheme;
     enum avow_hash hash;
 };
-struct avow_key_slot {
-    _Atomic(struct avow_key_op *) op;
+struct avow_key_slot { /* apart from the key, which is const to its users */
+    atomic_flag busy;
+    struct avow_key_op op;
 };
-struct avow_key_op *avow_key_slot_take(struct avow_key_slot *s);
-/* Takes op. */
-void avow_key_slot_put(struct avow_key_slot *s, struct avow_key_op *op);
-void avow_key_op_free(struct avow_key_op *op);
-AVOW_DEFINE_CLEANUP(struct avow_key_op, avow_key_op_free);
+/* NULL: out of memory. */
+struct avow_key_slot *avow_key_slot_new(void);
+void avow_key_slot_free(struct avow_key_slot *s);
+/* The slot's op, or `spare` (zeroed by this) while another thread has it. */
+struct avow_key_op *avow_key_op_take(struct avow_key_slot *s, struct avow_key_op *spare);
+/* Gives the slot's op back; frees what a spare holds. */
+void avow_key_op_give(struct avow_key_slot *s, struct avow_key_op *op);
 
 struct avow_pubkey {
     EVP_PKEY *pkey;

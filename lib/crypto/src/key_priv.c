@@ -35,9 +35,7 @@ void avow_privkey_free(struct avow_privkey *k)
 {
     if (!k)
         return;
-    if (k->slot)
-        avow_key_op_free(avow_key_slot_take(k->slot));
-    free(k->slot);
+    avow_key_slot_free(k->slot);
     EVP_PKEY_free(k->pkey); /* wipes the scalar */
     avow_buf_deinit(&k->spki);
     free(k);
@@ -68,7 +66,7 @@ enum avow_rc avow_privkey_wrap(EVP_PKEY *pkey, struct avow_privkey **out, struct
         return avow_err_set(err, AVOW_NOMEM, 0, "private key");
     avow_buf_init(&k->spki, AVOW_SPKI_MAX);
     k->pkey = AVOW_STEAL(owned);
-    k->slot = calloc(1, sizeof *k->slot);
+    k->slot = avow_key_slot_new();
     if (!k->slot)
         return avow_err_set(err, AVOW_NOMEM, 0, "private key");
     avow_spki_put_ec(&k->spki, avow_curve_of(AVOW_KEY_EC_P256), AVOW_BYTES_OF(point));
@@ -167,18 +165,17 @@ struct avow_bytes avow_privkey_spki(const struct avow_privkey *k)
     return avow_buf_bytes(&k->spki);
 }
 
-static struct avow_key_op *sign_op_new(const struct avow_privkey *k)
+static bool sign_op_prepare(struct avow_key_op *op, const struct avow_privkey *k)
 {
-    AVOW_CLEANUP(avow_key_op_free) struct avow_key_op *op = calloc(1, sizeof *op);
-    if (!op)
-        return NULL;
-    op->scheme = AVOW_SIG_ECDSA;
-    op->hash = AVOW_HASH_SHA256;
+    if (op->ctx)
+        return true;
     op->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, k->pkey, NULL);
-    if (!op->ctx || EVP_PKEY_sign_init(op->ctx) != 1 ||
-        EVP_PKEY_CTX_set_signature_md(op->ctx, avow_hash_evp(AVOW_HASH_SHA256)) != 1)
-        return NULL;
-    return AVOW_STEAL(op);
+    if (op->ctx && EVP_PKEY_sign_init(op->ctx) == 1 &&
+        EVP_PKEY_CTX_set_signature_md(op->ctx, avow_hash_evp(AVOW_HASH_SHA256)) == 1)
+        return true;
+    EVP_PKEY_CTX_free(op->ctx);
+    op->ctx = NULL;
+    return false;
 }
 
 /* Of the two valid values s and n - s the smaller one, so that nobody can make a second proof out
@@ -205,14 +202,13 @@ enum avow_rc avow_privkey_sign_pieces(const struct avow_privkey *k, const struct
 {
     uint8_t digest[AVOW_SHA256_LEN];
     avow_sha256_pieces(pieces, n, digest);
-    struct avow_key_op *op = avow_key_slot_take(k->slot);
-    if (!op)
-        op = sign_op_new(k);
+    struct avow_key_op spare, *op = avow_key_op_take(k->slot, &spare);
     uint8_t der[ECDSA_P256_DER_MAX], raw[64];
     size_t len = sizeof der;
-    bool good = op && EVP_PKEY_sign(op->ctx, der, &len, digest, sizeof digest) == 1 &&
+    bool good = sign_op_prepare(op, k) &&
+                EVP_PKEY_sign(op->ctx, der, &len, digest, sizeof digest) == 1 &&
                 split_signature(avow_bytes_make(der, len), raw);
-    avow_key_slot_put(k->slot, op);
+    avow_key_op_give(k->slot, op);
     if (!good)
         return avow_openssl_err(err, AVOW_CRYPTO, "sign");
     memcpy(out, raw, sizeof raw);

@@ -21,32 +21,43 @@
 
 AVOW_DEFINE_CLEANUP(EVP_PKEY_CTX, EVP_PKEY_CTX_free);
 
-void avow_key_op_free(struct avow_key_op *op)
+struct avow_key_slot *avow_key_slot_new(void)
 {
-    if (!op)
+    struct avow_key_slot *s = calloc(1, sizeof *s);
+    if (s)
+        atomic_flag_clear(&s->busy);
+    return s;
+}
+
+void avow_key_slot_free(struct avow_key_slot *s)
+{
+    if (!s)
         return;
-    EVP_PKEY_CTX_free(op->ctx);
-    free(op);
+    EVP_PKEY_CTX_free(s->op.ctx);
+    free(s);
 }
 
-struct avow_key_op *avow_key_slot_take(struct avow_key_slot *s)
+struct avow_key_op *avow_key_op_take(struct avow_key_slot *s, struct avow_key_op *spare)
 {
-    return atomic_exchange(&s->op, NULL);
+    if (!atomic_flag_test_and_set_explicit(&s->busy, memory_order_acquire))
+        return &s->op;
+    *spare = (struct avow_key_op){.ctx = NULL};
+    return spare;
 }
 
-void avow_key_slot_put(struct avow_key_slot *s, struct avow_key_op *op)
+void avow_key_op_give(struct avow_key_slot *s, struct avow_key_op *op)
 {
-    if (op)
-        avow_key_op_free(atomic_exchange(&s->op, op));
+    if (op == &s->op)
+        atomic_flag_clear_explicit(&s->busy, memory_order_release);
+    else
+        EVP_PKEY_CTX_free(op->ctx);
 }
 
 void avow_pubkey_free(struct avow_pubkey *k)
 {
     if (!k)
         return;
-    if (k->slot)
-        avow_key_op_free(avow_key_slot_take(k->slot));
-    free(k->slot);
+    avow_key_slot_free(k->slot);
     EVP_PKEY_free(k->pkey);
     avow_buf_deinit(&k->spki);
     free(k);
@@ -61,7 +72,7 @@ static struct avow_pubkey *pubkey_new(enum avow_key_kind kind, unsigned bits)
     k->kind = kind;
     k->bits = bits;
     k->bytes = (bits + 7u) / 8u;
-    k->slot = calloc(1, sizeof *k->slot);
+    k->slot = avow_key_slot_new();
     if (k->slot)
         return k;
     avow_pubkey_free(k);

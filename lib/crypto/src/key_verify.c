@@ -6,13 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 
-#include <stdlib.h>
-
 #include "avow/base/banned.h"
-
-/* SEQUENCE header of 3, two INTEGER headers of 2, and no sign octet fits where a coordinate has 521
- * bits. */
-#define ECDSA_DER_MAX 144u
 
 static bool op_set_scheme(EVP_PKEY_CTX *ctx, enum avow_sig_scheme scheme)
 {
@@ -27,30 +21,26 @@ static bool op_set_scheme(EVP_PKEY_CTX *ctx, enum avow_sig_scheme scheme)
     return false;
 }
 
-static struct avow_key_op *verify_op_new(const struct avow_pubkey *k, enum avow_sig_scheme scheme,
-                                         enum avow_hash hash)
+static void op_reset(struct avow_key_op *op)
 {
-    AVOW_CLEANUP(avow_key_op_free) struct avow_key_op *op = calloc(1, sizeof *op);
-    if (!op)
-        return NULL;
+    EVP_PKEY_CTX_free(op->ctx);
+    op->ctx = NULL;
+}
+
+static bool verify_op_prepare(struct avow_key_op *op, const struct avow_pubkey *k,
+                              enum avow_sig_scheme scheme, enum avow_hash hash)
+{
+    if (op->ctx && op->scheme == scheme && op->hash == hash)
+        return true;
+    op_reset(op);
     op->scheme = scheme;
     op->hash = hash;
     op->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, k->pkey, NULL);
-    if (!op->ctx || EVP_PKEY_verify_init(op->ctx) != 1 || !op_set_scheme(op->ctx, scheme) ||
-        EVP_PKEY_CTX_set_signature_md(op->ctx, avow_hash_evp(hash)) != 1)
-        return NULL;
-    return AVOW_STEAL(op);
-}
-
-/* The key's own context if it is free and set up for this, else a new one. */
-static struct avow_key_op *verify_op_take(const struct avow_pubkey *k, enum avow_sig_scheme scheme,
-                                          enum avow_hash hash)
-{
-    struct avow_key_op *op = avow_key_slot_take(k->slot);
-    if (op && op->scheme == scheme && op->hash == hash)
-        return op;
-    avow_key_op_free(op);
-    return verify_op_new(k, scheme, hash);
+    if (op->ctx && EVP_PKEY_verify_init(op->ctx) == 1 && op_set_scheme(op->ctx, scheme) &&
+        EVP_PKEY_CTX_set_signature_md(op->ctx, avow_hash_evp(hash)) == 1)
+        return true;
+    op_reset(op);
+    return false;
 }
 
 static bool op_verify(struct avow_key_op *op, struct avow_bytes sig, const struct avow_digest *d)
@@ -75,10 +65,10 @@ static bool op_verify_pss(struct avow_key_op *op, struct avow_bytes sig,
 static bool verify_digest(const struct avow_pubkey *k, enum avow_sig_scheme scheme,
                           enum avow_hash hash, struct avow_bytes sig, const struct avow_digest *d)
 {
-    struct avow_key_op *op = verify_op_take(k, scheme, hash);
-    bool good =
-        op && (scheme == AVOW_SIG_RSAPSS ? op_verify_pss(op, sig, d) : op_verify(op, sig, d));
-    avow_key_slot_put(k->slot, op);
+    struct avow_key_op spare, *op = avow_key_op_take(k->slot, &spare);
+    bool good = verify_op_prepare(op, k, scheme, hash) &&
+                (scheme == AVOW_SIG_RSAPSS ? op_verify_pss(op, sig, d) : op_verify(op, sig, d));
+    avow_key_op_give(k->slot, op);
     if (!good)
         ERR_clear_error();
     return good;
@@ -95,10 +85,9 @@ static bool verify_ecdsa(const struct avow_pubkey *k, enum avow_hash hash, struc
     s = avow_uint_strip(s);
     if (!r.len || !s.len || !avow_uint_less(r, curve->order) || !avow_uint_less(s, curve->order))
         return false;
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf der;
-    avow_buf_init(&der, ECDSA_DER_MAX);
-    avow_der_put_ecdsa_sig(&der, r, s);
-    return !der.failed && verify_digest(k, AVOW_SIG_ECDSA, hash, avow_buf_bytes(&der), d);
+    uint8_t der[AVOW_ECDSA_DER_MAX];
+    size_t len = avow_der_ecdsa_sig(r, s, der);
+    return verify_digest(k, AVOW_SIG_ECDSA, hash, avow_bytes_make(der, len), d);
 }
 
 bool avow_pubkey_verify_tpm(const struct avow_pubkey *k, const struct avow_sig *sig,

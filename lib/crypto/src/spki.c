@@ -2,6 +2,7 @@
 
 #include "avow/base/cleanup.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "avow/base/banned.h"
@@ -221,10 +222,27 @@ void avow_spki_put_rsa(struct avow_buf *out, struct avow_bytes modulus, uint32_t
     put_spki(out, &alg, avow_buf_bytes(&key));
 }
 
-void avow_der_put_ecdsa_sig(struct avow_buf *out, struct avow_bytes r, struct avow_bytes s)
+static uint8_t *write_uint(uint8_t *p, struct avow_bytes v)
 {
-    size_t len = 2 + r.len + (r.ptr[0] >> 7) + 2 + s.len + (s.ptr[0] >> 7);
-    put_header(out, DER_SEQUENCE, len);
-    put_uint(out, r);
-    put_uint(out, s);
+    uint8_t sign = v.ptr[0] >> 7;
+    *p++ = DER_INTEGER;
+    *p++ = (uint8_t)(v.len + sign);
+    if (sign)
+        *p++ = 0;
+    memcpy(p, v.ptr, v.len);
+    return p + v.len;
+}
+
+size_t avow_der_ecdsa_sig(struct avow_bytes r, struct avow_bytes s, uint8_t out[AVOW_ECDSA_DER_MAX])
+{
+    size_t len = 4 + r.len + (r.ptr[0] >> 7) + s.len + (s.ptr[0] >> 7);
+    assert(r.len <= 66 && s.len <= 66);
+    uint8_t *p = out;
+    *p++ = DER_SEQUENCE;
+    if (len >= 0x80)
+        *p++ = 0x81;
+    *p++ = (uint8_t)len;
+    p = write_uint(p, r);
+    p = write_uint(p, s);
+    return (size_t)(p - out);
 }

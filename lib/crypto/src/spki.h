@@ -32,8 +32,11 @@ bool avow_rsa_public_read(struct avow_bytes der, struct avow_spki_parts *out) AV
 void avow_spki_put_ec(struct avow_buf *out, const struct avow_curve *curve,
                       struct avow_bytes point);
 void avow_spki_put_rsa(struct avow_buf *out, struct avow_bytes modulus, uint32_t exponent);
-/* ECDSA-Sig-Value (RFC 3279, 2.2.3) from two integers without leading zeros. */
-void avow_der_put_ecdsa_sig(struct avow_buf *out, struct avow_bytes r, struct avow_bytes s);
+/* ECDSA-Sig-Value (RFC 3279, 2.2.3) from two integers without leading zeros, of at most 66 bytes;
+ * returns its length. On the path of every signature, so without a buffer of its own. */
+#define AVOW_ECDSA_DER_MAX 144u
+size_t avow_der_ecdsa_sig(struct avow_bytes r, struct avow_bytes s,
+                          uint8_t out[AVOW_ECDSA_DER_MAX]);
 /* Drops leading zero bytes. */
 struct avow_bytes avow_uint_strip(struct avow_bytes b);
 /* a < b for big-endian numbers of any length. */
