@@ -3,6 +3,8 @@
 
 #include "avow/crypto/key.h"
 
+#include "key_internal.h"
+
 #include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -465,6 +467,25 @@ static void test_keys__several_threads__share_one_key(void **state)
     }
 }
 
+/* The context that a key keeps has one user at a time; the others make their own. */
+static void test_key_op__taken_twice__second_is_a_spare(void **state)
+{
+    const struct pair *p = *state;
+    struct avow_key_op spare, other;
+    struct avow_key_op *first = avow_key_op_take(p->pub->slot, &spare);
+    assert_ptr_equal(first, &p->pub->slot->op);
+    struct avow_key_op *second = avow_key_op_take(p->pub->slot, &other);
+    assert_ptr_equal(second, &other);
+    assert_null(other.ctx);
+    assert_null(use_key(*state)); /* everybody works meanwhile */
+    avow_key_op_give(p->pub->slot, second);
+    assert_ptr_equal(avow_key_op_take(p->pub->slot, &other),
+                     &other); /* giving a spare frees nothing else */
+    avow_key_op_give(p->pub->slot, first);
+    assert_ptr_equal(avow_key_op_take(p->pub->slot, &other), first);
+    avow_key_op_give(p->pub->slot, first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_pubkey_from_rsa__bad_numbers__are_parse_errors),
         cmocka_unit_test(test_pubkey_list_from_pem__blocks__counted_and_checked),
         cmocka_unit_test(test_keys__several_threads__share_one_key),
+        cmocka_unit_test(test_key_op__taken_twice__second_is_a_spare),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
