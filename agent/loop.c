@@ -303,6 +303,8 @@ static void serve_sending(struct loop *l)
         return;
     enum avow_rc rc = avow_link_settle(l->link, &err);
     l->now_ms = avow_clock_mono_ms();
+    if (rc && !idle)
+        rc = avow_err_wrap(&err, rc, "no acknowledgement for %u ms", SEND_TIMEOUT_MS);
     if (!rc)
         rc = send_next(l, &done, &err);
     if (rc) {
