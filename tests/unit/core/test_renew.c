@@ -577,8 +577,6 @@ static void test_evaluate__enrolment_with_another_ak__fresh_state(void **state)
     rig_attest(&r);
     expect_trusted_now();
     r.ak = ak;
-    other.ak = NULL;
-    avow_ak_free(other.ak);
     rig_deinit(&other);
 }
 
