@@ -18,6 +18,12 @@ struct avow_worker_slot {                  /* one partition of evidence */
     int64_t epochs_next, enrollments_next; /* where the aux consumer reads on */
 };
 
+#define AVOW_WORKER_FENCED_MAX 16u
+struct avow_worker_fenced { /* owners fenced by the restore under way: once is enough */
+    char names[AVOW_WORKER_FENCED_MAX][AVOW_WORKER_OWNER_MAX + 1];
+    size_t count;
+};
+
 struct avow_worker {
     struct avow_worker_opts opts;
     struct avow_worker_ctx ctx;
@@ -37,6 +43,7 @@ struct avow_worker {
 
     struct avow_worker_slot slots[AVOW_WORKER_PARTITIONS_MAX];
     uint32_t partitions; /* of the bundle at start */
+    struct avow_worker_fenced fenced;
     bool restore_wanted; /* a slot is assigned and has no runner that serves */
     uint64_t restore_not_before_mono_ms;
     bool evidence_idle; /* the last poll brought nothing */

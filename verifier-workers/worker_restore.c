@@ -69,6 +69,22 @@ static enum avow_rc last_owner(struct avow_worker *w, int32_t partition,
     return rc;
 }
 
+static bool was_fenced(const struct avow_worker *w, const char *owner)
+{
+    for (size_t i = 0; i < w->fenced.count; i++) {
+        if (avow_cstr_eq(w->fenced.names[i], owner))
+            return true;
+    }
+    return false;
+}
+
+static void remember_fenced(struct avow_worker *w, const char *owner)
+{
+    if (w->fenced.count < AVOW_WORKER_FENCED_MAX)
+        (void)avow_str_copy(w->fenced.names[w->fenced.count++], sizeof w->fenced.names[0],
+                            avow_str_from(owner));
+}
+
 /* init_transactions under the predecessor's id aborts its open transaction and makes it unable to
  * commit. A living owner has ended its transaction long before, so only the dead and the stuck are
  * hit. */
@@ -77,7 +93,7 @@ static enum avow_rc fence(struct avow_worker *w, int32_t partition, struct avow_
     char owner[AVOW_WORKER_OWNER_MAX + 1];
     bool found;
     enum avow_rc rc = last_owner(w, partition, owner, &found, err);
-    if (rc || !found || avow_cstr_eq(owner, w->ctx.owner))
+    if (rc || !found || avow_cstr_eq(owner, w->ctx.owner) || was_fenced(w, owner))
         return rc;
     struct avow_bus_producer_opts opts = {.transactional_id = owner,
                                           .txn_timeout_ms = AVOW_WORKER_SESSION_MS};
@@ -87,6 +103,7 @@ static enum avow_rc fence(struct avow_worker *w, int32_t partition, struct avow_
     avow_bus_producer_free(p);
     if (rc) /* a producer that was only made for this: try again */
         return avow_err_wrap(err, rc == AVOW_BUS_FATAL ? AVOW_BUS : rc, "fencing %s", owner);
+    remember_fenced(w, owner);
     avow_log(INFO, "fenced", AVOW_KV_I64("partition", partition), AVOW_KV_STR("owner", owner),
              AVOW_KV_U64("ms", AVOW_WORKER_MONO(&w->ctx) - before));
     return AVOW_OK;
@@ -159,18 +176,32 @@ static enum avow_rc state_ends(struct avow_worker *w, struct restore *list, size
     return AVOW_OK;
 }
 
-static enum avow_rc all_read(struct avow_bus_consumer *c, const struct restore *list, size_t n,
-                             const char *topic, bool *out, struct avow_err *err)
+/* How many partitions are not read to their end. */
+static enum avow_rc unread(struct avow_worker *w, struct avow_bus_consumer *c,
+                           const struct restore *list, size_t n, size_t *count,
+                           struct avow_err *err)
 {
-    *out = true;
-    for (size_t i = 0; i < n && *out; i++) {
+    *count = 0;
+    for (size_t i = 0; i < n; i++) {
         int64_t at;
-        enum avow_rc rc = avow_bus_position(c, topic, list[i].partition, &at, err);
+        enum avow_rc rc =
+            avow_bus_position(c, w->topics.name[AVOW_TOPIC_STATE], list[i].partition, &at, err);
         if (rc)
             return rc;
-        *out = at >= list[i].state_end;
+        *count += at < list[i].state_end ? 1 : 0;
     }
     return AVOW_OK;
+}
+
+/* An owner that died before it sent offsets leaves them stable, but its open transaction hides the
+ * end of `state` all the same. */
+static enum avow_rc fence_all(struct avow_worker *w, const struct restore *list, size_t n,
+                              struct avow_err *err)
+{
+    enum avow_rc rc = AVOW_OK;
+    for (size_t i = 0; i < n && !rc && w->opts.guarantee == AVOW_EXACTLY_ONCE; i++)
+        rc = fence(w, list[i].partition, err);
+    return rc;
 }
 
 /* One record, or none within a moment. */
@@ -186,6 +217,37 @@ static enum avow_rc read_one_state(struct avow_worker *w, struct avow_bus_consum
     return rc;
 }
 
+static enum avow_rc read_to_ends(struct avow_worker *w, struct avow_bus_consumer *c,
+                                 const struct restore *list, size_t n, struct avow_err *err)
+{
+    uint64_t progress = AVOW_WORKER_MONO(&w->ctx);
+    bool fenced = false, got = false;
+    enum avow_rc rc = AVOW_OK;
+    for (unsigned since = 0; !rc; since++) {
+        size_t left;
+        if (since % 1000 == 0 || !got) {
+            rc = unread(w, c, list, n, &left, err);
+            if (rc || !left)
+                return rc;
+        }
+        rc = read_one_state(w, c, &got, err);
+        uint64_t now = AVOW_WORKER_MONO(&w->ctx);
+        if (got || rc) {
+            progress = now;
+            continue;
+        }
+        if (now - progress > AVOW_WORKER_RESTORE_STALL_MS || avow_worker_is_stopping(w))
+            return avow_err_set(err, AVOW_TIMEOUT, 0, "state: no progress, %zu partitions left",
+                                left);
+        if (!fenced && now - progress >= AVOW_WORKER_UNSTABLE_MS) {
+            fenced = true;
+            rc = fence_all(w, list, n, err);
+        }
+        w->ctx.clock.sleep_ms(w->ctx.clock.arg, 1);
+    }
+    return rc;
+}
+
 static enum avow_rc read_states(struct avow_worker *w, struct restore *list, size_t n,
                                 struct avow_err *err)
 {
@@ -198,25 +260,7 @@ static enum avow_rc read_states(struct avow_worker *w, struct restore *list, siz
         rc = avow_bus_consumer_new(w->opts.bus, &opts, &c, err);
     if (!rc)
         rc = avow_bus_assign(c, tps, n, err);
-    uint64_t progress = AVOW_WORKER_MONO(&w->ctx);
-    for (unsigned since = 0; !rc; since++) {
-        bool got, done = false;
-        if (since % 1000 == 0)
-            rc = all_read(c, list, n, w->topics.name[AVOW_TOPIC_STATE], &done, err);
-        if (rc || done)
-            return rc;
-        rc = read_one_state(w, c, &got, err);
-        if (got) {
-            progress = AVOW_WORKER_MONO(&w->ctx);
-            continue;
-        }
-        since = UINT32_MAX; /* nothing came: look at the positions next */
-        bool stalled = AVOW_WORKER_MONO(&w->ctx) - progress > AVOW_WORKER_RESTORE_STALL_MS;
-        if (!rc && (stalled || avow_worker_is_stopping(w)))
-            return avow_err_set(err, AVOW_TIMEOUT, 0, "state: no progress");
-        w->ctx.clock.sleep_ms(w->ctx.clock.arg, 1);
-    }
-    return rc;
+    return rc ? rc : read_to_ends(w, c, list, n, err);
 }
 
 /* --- Enrolments and epochs
@@ -291,6 +335,7 @@ enum avow_rc avow_worker_restore(struct avow_worker *w, struct avow_err *err)
 {
     struct restore list[AVOW_WORKER_PARTITIONS_MAX];
     size_t n;
+    w->fenced.count = 0;
     enum avow_rc rc = avow_worker_aux_read_to_end(w, AVOW_TOPIC_TRUST, 0, err);
     if (!rc)
         rc = make_runners(w, list, &n, err);
