@@ -177,7 +177,7 @@ static void move_window(struct avow_ima_reader *r, uint64_t offset)
         return;
     }
     size_t skip = (size_t)(offset - r->window_at);
-    if (!skip)
+    if (!skip || !r->window.ptr) /* an empty window has nothing to skip */
         return;
     memmove(r->window.ptr, r->window.ptr + skip, r->window.len - skip);
     r->window.len -= skip;
