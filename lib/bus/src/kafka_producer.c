@@ -53,21 +53,24 @@ static rd_kafka_resp_err_t produce(struct avow_kafka_producer *p, const struct a
 {
     rd_kafka_topic_t *rkt = known_topic(p, rec->topic);
     bool no_key = rec->key.len == 0 && rec->key.ptr == NULL;
-    int32_t partition =
-        rec->partition == AVOW_BUS_ANY_PARTITION ? RD_KAFKA_PARTITION_UA : rec->partition;
+    rd_kafka_vu_t args[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = rec->topic},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION,
+         .u.i32 =
+             rec->partition == AVOW_BUS_ANY_PARTITION ? RD_KAFKA_PARTITION_UA : rec->partition},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {pointer_of(rec->key, no_key), rec->key.len}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE,
+         .u.mem = {pointer_of(rec->value, rec->value_null), rec->value.len}},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = p},
+    };
     if (rkt)
-        return rd_kafka_producev(
-            p->rk, RD_KAFKA_V_RKT(rkt), RD_KAFKA_V_PARTITION(partition),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-            RD_KAFKA_V_KEY(pointer_of(rec->key, no_key), rec->key.len),
-            RD_KAFKA_V_VALUE(pointer_of(rec->value, rec->value_null), rec->value.len),
-            RD_KAFKA_V_OPAQUE(p), RD_KAFKA_V_END);
-    return rd_kafka_producev(
-        p->rk, RD_KAFKA_V_TOPIC(rec->topic), RD_KAFKA_V_PARTITION(partition),
-        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-        RD_KAFKA_V_KEY(pointer_of(rec->key, no_key), rec->key.len),
-        RD_KAFKA_V_VALUE(pointer_of(rec->value, rec->value_null), rec->value.len),
-        RD_KAFKA_V_OPAQUE(p), RD_KAFKA_V_END);
+        args[0] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = rkt};
+    rd_kafka_error_t *error = rd_kafka_produceva(p->rk, args, AVOW_ARRAY_LEN(args));
+    rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (error)
+        rd_kafka_error_destroy(error);
+    return code;
 }
 
 static enum avow_rc send_record(struct avow_bus_producer *base, const struct avow_bus_record *rec,

@@ -127,6 +127,7 @@ static void request(struct call *c, uint16_t port)
     if (c->rc) { /* outputs only on success */
         assert_int_equal(c->status, 999);
         assert_int_equal(c->response.len, 0);
+        avow_buf_deinit(&c->response);
     }
     if (c->rc == AVOW_OK && c->err.rc)
         fail_msg("error written on success");
@@ -194,6 +195,7 @@ static void test_request__head__waits_for_no_body(void **state)
     call_against(&c, &s);
     assert_int_equal(c.rc, AVOW_OK);
     assert_int_equal(c.status, 200);
+    avow_buf_deinit(&c.response);
 }
 
 static void test_request__answer_over_the_cap__is_a_limit(void **state)
@@ -273,6 +275,7 @@ static void test_request__proxy_in_the_environment__is_ignored(void **state)
     unsetenv("http_proxy");
     unsetenv("ALL_PROXY");
     assert_int_equal(c.rc, AVOW_OK);
+    avow_buf_deinit(&c.response);
 }
 
 static void test_request__bad_arguments__are_refused(void **state)
