@@ -178,6 +178,20 @@ static void account(struct avow_eval *ev)
     memcpy(s->evidence.tag, ev->tag, sizeof ev->tag);
 }
 
+/* While something is to be judged anew, and this evidence neither began that nor went on with it:
+ * the rest, please. */
+static void ask_for_run(struct avow_eval *ev)
+{
+    const struct avow_state *s = ev->next;
+    if (!s->stale || !ev->can_judge || ev->run_starts || ev->fold.into_rebase)
+        return;
+    if (s->has_rebase)
+        avow_eval_resync(ev, s->rebase.claimed_count, false,
+                         "the list under the new policy is not complete");
+    else
+        avow_eval_resync(ev, 0, true, "another policy or enrolment: everything is judged anew");
+}
+
 static void judge(struct avow_eval *ev)
 {
     const struct avow_enrollment *e = ev->in->enrollment;
@@ -200,8 +214,7 @@ static void judge(struct avow_eval *ev)
     ev->more = ev->in->body->more || ev->in->body->parts > 1;
     avow_renew(ev);
     appraise(ev);
-    if (s->stale && !s->has_rebase && !ev->run_starts)
-        avow_eval_resync(ev, 0, true, "another policy or enrolment: everything is judged anew");
+    ask_for_run(ev);
 }
 
 enum avow_rc avow_evaluate(const struct avow_eval_in *in, struct avow_arena *arena,

@@ -67,6 +67,24 @@ static bool refresh_is_due(const struct avow_transition_in *in, const struct avo
     return in->service_ms >= last && in->service_ms - last >= wait;
 }
 
+/* A host that makes news faster than min_interval gets its verdict later; what was not said yet
+ * stays due. */
+static bool is_too_soon(const struct avow_transition_in *in, const struct avow_state *next)
+{
+    uint64_t last = next->last_verdict.clock;
+    return next->has_last_verdict && next->status == in->prior->status && in->clock >= last &&
+           last && in->clock - last < in->min_interval_ms;
+}
+
+static bool verdict_is_due(const struct avow_transition_in *in, const struct avow_state *next,
+                           const uint8_t said[32])
+{
+    if (!next->has_last_verdict)
+        return true;
+    bool news = !avow_ct_eq(said, next->last_verdict.digest, AVOW_SHA256_LEN);
+    return (news || refresh_is_due(in, next)) && !is_too_soon(in, next);
+}
+
 /* --- records --- */
 
 static void fill_verdict(const struct avow_transition_in *in, const struct avow_state *s,
@@ -250,9 +268,7 @@ enum avow_rc avow_transition(const struct avow_transition_in *in, struct avow_st
     s.severity = severity_of(&s);
     if (!digest_said(&s, said, &rc, err))
         return rc;
-    result.verdict_due = !s.has_last_verdict ||
-                         !avow_ct_eq(said, s.last_verdict.digest, sizeof said) ||
-                         refresh_is_due(in, &s);
+    result.verdict_due = verdict_is_due(in, &s, said);
     if (result.verdict_due) {
         s.has_last_verdict = true;
         memcpy(s.last_verdict.digest, said, sizeof said);

@@ -324,6 +324,31 @@ static void test_evaluate__pcr_rule__judged_as_it_says(void **state)
     }
 }
 
+static void test_evaluate__rule_of_another_bank_with_this_banks_value__pcr_mismatch(void **state)
+{
+    (void)state;
+    set_rule(7, AVOW_HASH_ALG_SHA384, avow_bytes_make(r.pcr[AVOW_HASH_ALG_SHA256][7], 32));
+    rig_attest(&r);
+    rig_expect_findings(&r, "pcr.mismatch", NULL);
+}
+
+static void test_evaluate__changed_value_not_sent__resync_pcrs(void **state)
+{
+    (void)state;
+    rig_attest(&r);
+    rig_tick(&r);
+    memset(r.pcr[AVOW_HASH_ALG_SHA256][23], 7, 32);
+    rig_attest(&r);
+    RIG_EXPECT_NO_FINDINGS(&r);
+    assert_false(r.state.has_pending); /* it would fail the host at the next evidence */
+    assert_true(r.out.resync.wanted && r.out.resync.pcrs);
+    rig_expect_as_of(&r, 100);
+    rig_tick(&r);
+    r.send_pcrs = true;
+    rig_attest(&r);
+    rig_expect_as_of(&r, r.epoch);
+}
+
 static void test_evaluate__two_rules_for_one_pcr__either_value_passes(void **state)
 {
     (void)state;
@@ -444,6 +469,8 @@ int main(void)
         TEST(test_evaluate__pcr_values_malformed__evidence_malformed),
         TEST(test_evaluate__body_lists_pcr_10__is_ignored),
         TEST(test_evaluate__pcr_rule__judged_as_it_says),
+        TEST(test_evaluate__rule_of_another_bank_with_this_banks_value__pcr_mismatch),
+        TEST(test_evaluate__changed_value_not_sent__resync_pcrs),
         TEST(test_evaluate__two_rules_for_one_pcr__either_value_passes),
         TEST(test_evaluate__no_ima_no_policy__judged_by_the_pcrs),
         TEST(test_evaluate__no_ima_and_the_quote_never_explained__ima_pcr_mismatch),

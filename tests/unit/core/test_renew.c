@@ -386,6 +386,35 @@ static void test_evaluate__resync_that_leaves_out_the_bad_file__no_recovery(void
     rig_expect_findings(&r, "ima.pcr_mismatch", NULL);
 }
 
+static void test_evaluate__run_under_way_and_a_delta_beyond_it__the_rest_is_asked_for(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        rig_run(&r, "/bin/ls");
+    rig_attest(&r);
+    rig_tick(&r);
+    rig_policy(&r, rig_policy_text(&r, "[]", "/bin/sh", "/bin/ls", "/bin/cat", NULL));
+    r.next = 0;
+    struct rig_shot *s = rig_take(&r);
+    s->log_count = 4;
+    s->body.more = true;
+    judge(s); /* the run has begun */
+    assert_true(r.state.stale && r.state.has_rebase);
+    assert_false(r.out.resync.wanted);
+    r.next = 12; /* the agent goes on elsewhere */
+    rig_tick(&r);
+    rig_attest(&r);
+    assert_true(r.state.stale);
+    assert_true(r.out.resync.wanted);
+    assert_int_equal(r.out.resync.ima_from, 4);
+    rig_expect_as_of(&r, r.epoch);
+    r.next = 4;
+    rig_tick(&r);
+    rig_attest(&r);
+    expect_trusted_now();
+    assert_false(r.state.stale);
+}
+
 static void test_evaluate__stale_beyond_the_grace__as_of_stops(void **state)
 {
     (void)state;
@@ -812,6 +841,7 @@ int main(void)
         TEST(test_AE15__policy_that_forbids_a_file_already_run__found_by_the_resync),
         TEST(test_evaluate__policy_that_allows_the_file__recovers_after_the_resync),
         TEST(test_evaluate__resync_that_leaves_out_the_bad_file__no_recovery),
+        TEST(test_evaluate__run_under_way_and_a_delta_beyond_it__the_rest_is_asked_for),
         TEST(test_evaluate__stale_beyond_the_grace__as_of_stops),
         TEST(test_AE14__superset_policy__carried_without_resync),
         TEST(test_AE14__superset_policy_over_findings__is_not_carried),

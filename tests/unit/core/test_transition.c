@@ -102,6 +102,35 @@ static void test_transition__what_a_verdict_says_changes__a_verdict_is_due(void 
     assert_false(step(AVOW_STATUS_TRUSTED, 1001, NULL).verdict_due);
 }
 
+static void test_transition__news_within_min_interval__said_later(void **state)
+{
+    (void)state;
+    struct avow_transition_in in = {.enrollment = &enrollment,
+                                    .prior = &prior,
+                                    .service_ms = 1000,
+                                    .verdict_refresh_ms = 30000,
+                                    .clock = 5000,
+                                    .min_interval_ms = 200};
+    struct avow_transition_out out;
+    struct avow_state next = prior;
+    assert_int_equal(avow_transition(&in, &next, &arena, &out, NULL), AVOW_OK);
+    assert_true(out.verdict_due);
+    prior = next;
+    next.findings_total++;
+    in.clock = 5199;
+    assert_int_equal(avow_transition(&in, &next, &arena, &out, NULL), AVOW_OK);
+    assert_false(out.verdict_due);
+    prior = next;
+    in.clock = 5200;
+    assert_int_equal(avow_transition(&in, &next, &arena, &out, NULL), AVOW_OK);
+    assert_true(out.verdict_due);
+    prior = next;
+    next.status = AVOW_STATUS_UNTRUSTED; /* never waits */
+    in.clock = 5201;
+    assert_int_equal(avow_transition(&in, &next, &arena, &out, NULL), AVOW_OK);
+    assert_true(out.verdict_due && out.revocation_due);
+}
+
 static void test_transition__each_change__its_class(void **state)
 {
     (void)state;
@@ -283,6 +312,7 @@ int main(void)
         TEST(test_transition__pending_to_trusted__a_verdict_and_no_event),
         TEST(test_transition__nothing_new__a_verdict_at_the_refresh_only),
         TEST(test_transition__what_a_verdict_says_changes__a_verdict_is_due),
+        TEST(test_transition__news_within_min_interval__said_later),
         TEST(test_transition__each_change__its_class),
         TEST(test_transition__revocation__id_names_event_severity),
         TEST(test_transition__same_step_twice__same_id),

@@ -19,6 +19,8 @@ struct avow_transition_in {
     const char *event_id; /* for silent and alarms: finding or alarm id; NULL: taken from the first
                              finding */
     uint64_t clock;       /* TPM clock of the evidence that was judged; 0 for timers */
+    uint32_t min_interval_ms; /* R20: verdicts without a change of status are at least this far
+                                 apart on that clock; 0: any distance */
 };
 struct avow_transition_out {
     bool verdict_due; /* status, findings or generations changed, or the refresh interval has passed
