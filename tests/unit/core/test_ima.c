@@ -626,6 +626,18 @@ static void test_AP21__exclude_without_slash__strict_or_prefix(void **state)
     rig_expect_findings(&r, "ima.digest_unknown", NULL);
 }
 
+static void test_AP22__exclude_hits_its_limits__said_and_not_excluded(void **state)
+{
+    (void)state;
+    char path[700] = "/";
+    memset(path + 1, 'a', sizeof path - 2);
+    path[sizeof path - 1] = 0;
+    rig_policy(&r, rig_policy_text(&r, "[\"/(a|aa)+[xy]\"]", "/bin/sh", NULL));
+    rig_run(&r, path);
+    rig_attest(&r);
+    rig_expect_findings(&r, "ima.exclude_undecided", "ima.digest_unknown", NULL);
+}
+
 static void test_AP24__policy_of_generator_0__is_enforced(void **state)
 {
     (void)state;
@@ -857,6 +869,7 @@ int main(void)
         TEST(test_AP18__gap_while_a_quote_is_pending__does_not_settle_it),
         TEST(test_AP19__overlap_with_altered_known_entries__no_effect),
         TEST(test_AP21__exclude_without_slash__strict_or_prefix),
+        TEST(test_AP22__exclude_hits_its_limits__said_and_not_excluded),
         TEST(test_AP24__policy_of_generator_0__is_enforced),
         TEST(test_AP26__log_trimmed__deltas_chain_and_a_rebase_is_a_finding),
         TEST(test_AP26__log_trimmed_on_first_contact__ima_log_trimmed),
