@@ -10,7 +10,8 @@ pattern=${2:-}
 kafka=$project/tests/support/kafka/kafka.sh
 KAFKA_ROOT=$(mktemp -d)
 KAFKA_WATCH=$$
-export KAFKA_ROOT KAFKA_WATCH
+TSAN_OPTIONS=${TSAN_OPTIONS:-suppressions=$project/tests/bus/tsan.supp}
+export KAFKA_ROOT KAFKA_WATCH TSAN_OPTIONS
 
 # shellcheck disable=SC2317 # called by the trap
 cleanup() {
