@@ -234,6 +234,8 @@ static enum avow_rc init(struct avow_worker *w, const struct avow_worker_opts *o
                                          .on_mock = w->on_mock};
     if (!rc)
         rc = avow_bus_consumer_new(opts->bus, &aux, &w->aux, err);
+    if (!rc)
+        rc = avow_bus_consumer_new(opts->bus, &aux, &w->probe, err);
     return rc ? rc : avow_worker_aux_assign(w, err);
 }
 
@@ -262,6 +264,7 @@ void avow_worker_free(struct avow_worker *w)
     for (size_t p = 0; p < AVOW_WORKER_PARTITIONS_MAX; p++)
         avow_runner_free(w->slots[p].runner);
     avow_bus_consumer_free(w->aux);
+    avow_bus_consumer_free(w->probe);
     avow_bus_producer_free(w->producer);
     avow_bus_producer_free(w->markers);
     avow_batch_deinit(&w->batch);
@@ -455,7 +458,7 @@ static void look_up_watermarks(struct avow_worker *w)
         if (!r || !avow_runner_wants_watermark(r))
             continue;
         const char *topic = w->topics.name[AVOW_TOPIC_EVIDENCE];
-        enum avow_rc rc = avow_bus_watermarks(w->aux, topic, (int32_t)p, 500, &low, &high, &err);
+        enum avow_rc rc = avow_bus_watermarks(w->probe, topic, (int32_t)p, 500, &low, &high, &err);
         if (!rc) {
             avow_runner_watermark(r, high);
             rc = avow_bus_position(w->evidence, topic, (int32_t)p, &at, &err);

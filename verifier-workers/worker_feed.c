@@ -24,8 +24,8 @@ enum avow_rc avow_worker_watermarks(struct avow_worker *w, enum avow_worker_topi
                                     int32_t partition, int64_t *low, int64_t *high,
                                     struct avow_err *err)
 {
-    return avow_bus_watermarks(w->aux, w->topics.name[topic], partition, AVOW_WORKER_BUS_TIMEOUT_MS,
-                               low, high, err);
+    return avow_bus_watermarks(w->probe, w->topics.name[topic], partition,
+                               AVOW_WORKER_BUS_TIMEOUT_MS, low, high, err);
 }
 
 enum avow_rc avow_worker_aux_assign(struct avow_worker *w, struct avow_err *err)
@@ -276,27 +276,36 @@ enum avow_rc avow_worker_aux_poll(struct avow_worker *w, unsigned timeout_ms, si
     return rc;
 }
 
+enum avow_rc avow_worker_aux_read_until(struct avow_worker *w, enum avow_worker_topic topic,
+                                        int32_t partition, int64_t high, struct avow_err *err)
+{
+    const char *name = w->topics.name[topic];
+    uint64_t progress = AVOW_WORKER_MONO(&w->ctx);
+    for (;;) {
+        int64_t at;
+        size_t n;
+        enum avow_rc rc = avow_bus_position(w->aux, name, partition, &at, err);
+        if (rc || at >= high)
+            return rc;
+        rc = avow_worker_aux_poll(w, 100, 1000, &n, err);
+        if (rc)
+            return rc;
+        uint64_t now = AVOW_WORKER_MONO(&w->ctx);
+        if (n) {
+            progress = now;
+            continue;
+        }
+        if (now - progress > AVOW_WORKER_RESTORE_STALL_MS || avow_worker_is_stopping(w))
+            return avow_err_set(err, AVOW_TIMEOUT, 0, "%s[%d]: no progress at %lld of %lld", name,
+                                (int)partition, (long long)at, (long long)high);
+        w->ctx.clock.sleep_ms(w->ctx.clock.arg, 1);
+    }
+}
+
 enum avow_rc avow_worker_aux_read_to_end(struct avow_worker *w, enum avow_worker_topic topic,
                                          int32_t partition, struct avow_err *err)
 {
-    int64_t low, high, at = -1;
+    int64_t low, high;
     enum avow_rc rc = avow_worker_watermarks(w, topic, partition, &low, &high, err);
-    uint64_t progress = AVOW_WORKER_MONO(&w->ctx);
-    while (!rc) {
-        rc = avow_bus_position(w->aux, w->topics.name[topic], partition, &at, err);
-        if (rc || at >= high)
-            return rc;
-        size_t n;
-        rc = avow_worker_aux_poll(w, 100, 1000, &n, err);
-        if (n)
-            progress = AVOW_WORKER_MONO(&w->ctx);
-        else if (AVOW_WORKER_MONO(&w->ctx) - progress > AVOW_WORKER_RESTORE_STALL_MS ||
-                 avow_worker_is_stopping(w))
-            return avow_err_set(err, AVOW_TIMEOUT, 0, "%s[%d]: no progress at %lld of %lld",
-                                w->topics.name[topic], (int)partition, (long long)at,
-                                (long long)high);
-        if (!n)
-            w->ctx.clock.sleep_ms(w->ctx.clock.arg, 1);
-    }
-    return rc;
+    return rc ? rc : avow_worker_aux_read_until(w, topic, partition, high, err);
 }

@@ -39,6 +39,8 @@ struct avow_worker {
         *aux; /* trust, policies, epochs, enrolments: read_uncommitted, by hand */
     struct avow_bus_producer *producer;
     struct avow_bus_producer *markers;
+    struct avow_bus_consumer
+        *probe; /* asks for watermarks; never fetches, so that nothing waits behind a fetch */
     int64_t trust_next, policies_next;
 
     struct avow_worker_slot slots[AVOW_WORKER_PARTITIONS_MAX];
@@ -60,9 +62,14 @@ enum avow_rc avow_worker_aux_assign(struct avow_worker *w, struct avow_err *err)
 /* Handles what is there, at most `max` records; *n (may be NULL) is how many. */
 enum avow_rc avow_worker_aux_poll(struct avow_worker *w, unsigned timeout_ms, size_t max, size_t *n,
                                   struct avow_err *err) AVOW_MUST_CHECK;
-/* Reads a topic of the aux consumer to its present end. AVOW_TIMEOUT without progress. */
+/* Reads a topic of the aux consumer to `high`. AVOW_TIMEOUT without progress. */
+enum avow_rc avow_worker_aux_read_until(struct avow_worker *w, enum avow_worker_topic topic,
+                                        int32_t partition, int64_t high,
+                                        struct avow_err *err) AVOW_MUST_CHECK;
+/* Reads it to its present end. */
 enum avow_rc avow_worker_aux_read_to_end(struct avow_worker *w, enum avow_worker_topic topic,
                                          int32_t partition, struct avow_err *err) AVOW_MUST_CHECK;
+/* Log start and true end. */
 enum avow_rc avow_worker_watermarks(struct avow_worker *w, enum avow_worker_topic topic,
                                     int32_t partition, int64_t *low, int64_t *high,
                                     struct avow_err *err) AVOW_MUST_CHECK;

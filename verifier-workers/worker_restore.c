@@ -20,7 +20,7 @@
 struct restore { /* of one partition */
     int32_t partition;
     int64_t offset; /* of evidence, where to begin */
-    int64_t state_end;
+    int64_t state_end, enrollments_end, epochs_end;
     uint64_t started_mono_ms;
 };
 
@@ -266,24 +266,37 @@ static enum avow_rc read_states(struct avow_worker *w, struct restore *list, siz
 /* --- Enrolments and epochs
  * ------------------------------------------------------------------------------------------ */
 
-static enum avow_rc read_views(struct avow_worker *w, const struct restore *list, size_t n,
+/* Absolute offsets, so that asking for the position needs no broker. */
+static enum avow_rc view_ends(struct avow_worker *w, struct restore *r, struct avow_err *err)
+{
+    struct avow_worker_slot *slot = &w->slots[r->partition];
+    int64_t low;
+    enum avow_rc rc = avow_worker_watermarks(w, AVOW_TOPIC_ENROLLMENTS, r->partition, &low,
+                                             &r->enrollments_end, err);
+    if (rc)
+        return rc;
+    slot->enrollments_next = low;
+    rc = avow_worker_watermarks(w, AVOW_TOPIC_EPOCHS, r->partition, &low, &r->epochs_end, err);
+    if (rc)
+        return rc;
+    bool whole = r->epochs_end - low <= AVOW_WORKER_EPOCHS_TAIL;
+    slot->epochs_next = whole ? low : r->epochs_end - AVOW_WORKER_EPOCHS_TAIL;
+    return AVOW_OK;
+}
+
+static enum avow_rc read_views(struct avow_worker *w, struct restore *list, size_t n,
                                struct avow_err *err)
 {
     enum avow_rc rc = AVOW_OK;
-    for (size_t i = 0; i < n && !rc; i++) {
-        struct avow_worker_slot *slot = &w->slots[list[i].partition];
-        int64_t low, high;
-        rc = avow_worker_watermarks(w, AVOW_TOPIC_EPOCHS, list[i].partition, &low, &high, err);
-        slot->enrollments_next = AVOW_BUS_BEGINNING;
-        slot->epochs_next =
-            high - low > AVOW_WORKER_EPOCHS_TAIL ? high - AVOW_WORKER_EPOCHS_TAIL : low;
-    }
+    for (size_t i = 0; i < n && !rc; i++)
+        rc = view_ends(w, &list[i], err);
     if (!rc)
         rc = avow_worker_aux_assign(w, err);
     for (size_t i = 0; i < n && !rc; i++) {
-        rc = avow_worker_aux_read_to_end(w, AVOW_TOPIC_ENROLLMENTS, list[i].partition, err);
+        int32_t p = list[i].partition;
+        rc = avow_worker_aux_read_until(w, AVOW_TOPIC_ENROLLMENTS, p, list[i].enrollments_end, err);
         if (!rc)
-            rc = avow_worker_aux_read_to_end(w, AVOW_TOPIC_EPOCHS, list[i].partition, err);
+            rc = avow_worker_aux_read_until(w, AVOW_TOPIC_EPOCHS, p, list[i].epochs_end, err);
     }
     return rc;
 }
