@@ -314,10 +314,13 @@ static void set_rebase_due(struct avow_eval *ev)
     ev->next->rebase_due_ms = ev->in->service_ms + half + avow_rd_u64be(&r) % (half + 1);
 }
 
-/* Proven as far as what was proven before: only then does the new fold take the old one's place. */
-static bool may_replace(const struct avow_state *s, const struct avow_ima_position *p)
+/* This quote is explained, so the fold is where the TPM is now; or an older one is, at least as far
+ * on as what was proven before. Only then does the new fold take the old one's place. */
+static bool may_replace(const struct avow_eval *ev, const struct avow_ima_position *p)
 {
-    return !s->has_ima || p->bank != s->ima.bank || p->proven_count >= s->ima.proven_count;
+    const struct avow_state *s = ev->next;
+    return ev->explained || !s->has_ima || p->bank != s->ima.bank ||
+           p->proven_count >= s->ima.proven_count;
 }
 
 void avow_fold_store(struct avow_eval *ev)
@@ -334,7 +337,7 @@ void avow_fold_store(struct avow_eval *ev)
         memcpy(s->boot_id, ev->in->body->boot_id, sizeof s->boot_id);
     }
     bool first_proof = ev->proven_chain && (f->into_rebase || !s->rebase_due_ms);
-    if (f->into_rebase && !(ev->proven_chain && may_replace(s, &p))) {
+    if (f->into_rebase && !(ev->proven_chain && may_replace(ev, &p))) {
         s->has_rebase = true;
         s->rebase = p;
         return;

@@ -151,6 +151,21 @@ static void test_AB10__tpm_restart__list_from_zero_is_accepted(void **state)
     assert_int_equal(r.state.ima.proven_count, 2);
 }
 
+static void test_AB10__tpm_restart_and_the_boot_id_stays__the_new_list_takes_over(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 6; i++)
+        rig_run(&r, "/bin/ls");
+    rig_attest(&r);
+    rig_tick(&r);
+    rig_restart(&r);
+    r.boot_id[0]--;
+    rig_attest(&r);
+    expect_trusted_now();
+    assert_int_equal(r.state.ima.proven_count, 1);
+    assert_false(r.state.has_rebase);
+}
+
 static void test_AB11__tpm_resume__continues_without_a_log(void **state)
 {
     (void)state;
@@ -829,6 +844,7 @@ int main(void)
         TEST(test_AR8__obfuscated_counters__a_new_boot_is_no_regress),
         TEST(test_AR7__clock_jumps_a_day__nothing_else_changes),
         TEST(test_AB10__tpm_restart__list_from_zero_is_accepted),
+        TEST(test_AB10__tpm_restart_and_the_boot_id_stays__the_new_list_takes_over),
         TEST(test_AB11__tpm_resume__continues_without_a_log),
         TEST(test_AB11__resume_that_hides_an_entry__ima_pcr_mismatch),
         TEST(test_AB12__reset_with_the_same_kernel__boot_hibernated),
