@@ -88,9 +88,7 @@ enum avow_rc avow_runner_env(struct avow_runner *r, const struct avow_agent *a,
     return r->ctx->clock.random(r->ctx->clock.arg, out->random, sizeof out->random, err);
 }
 
-/* --- Carrying out
- * -----------------------------------------------------------------------------------------------
- */
+/* --- Carrying out --- */
 
 static void resync_sent(struct avow_runner *r, struct avow_agent *a)
 {
@@ -297,9 +295,7 @@ enum avow_rc avow_runner_carry_out(struct avow_runner *r, const struct avow_acti
     return rc ? rc : carry_out_pass(r, actions, true, err);
 }
 
-/* --- Evidence
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- Evidence --- */
 
 static void consumed(struct avow_runner *r, int64_t offset)
 {
@@ -378,9 +374,7 @@ enum avow_rc avow_runner_evidence(struct avow_runner *r, const struct avow_bus_m
               : AVOW_OK;
 }
 
-/* --- Reviews
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Reviews --- */
 
 void avow_runner_review(struct avow_runner *r, struct avow_agent *a)
 {
@@ -483,9 +477,7 @@ enum avow_rc avow_runner_tick(struct avow_runner *r, struct avow_err *err)
     return AVOW_OK;
 }
 
-/* --- Commits
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Commits --- */
 
 void avow_runner_committed(struct avow_runner *r)
 {

@@ -45,9 +45,7 @@ static bool caught_up(const struct avow_runner *r)
            AVOW_WORKER_MONO(r->ctx) - r->watermark_mono_ms <= AVOW_EPOCH_BELL_WATERMARK_MAX_MS;
 }
 
-/* --- Markers
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Markers --- */
 
 static enum avow_rc publish(struct avow_runner *r, const struct avow_marker *marker,
                             struct avow_err *err)
@@ -127,9 +125,7 @@ static void check_health(struct avow_runner *r)
                  AVOW_KV_STR("consequence", "no markers and no appraisal until the clock agrees"));
 }
 
-/* --- Silence
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Silence --- */
 
 struct due_list {
     struct avow_agent **agents;

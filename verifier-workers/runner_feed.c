@@ -38,9 +38,7 @@ static bool is_ours_to_fail(enum avow_rc rc)
     return rc == AVOW_NOMEM || rc == AVOW_CRYPTO;
 }
 
-/* --- State
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- State --- */
 
 static enum avow_rc state_opened(struct avow_runner *r, const struct avow_bus_msg *m,
                                  const struct avow_state *s, struct avow_err *err)
@@ -90,9 +88,7 @@ enum avow_rc avow_runner_feed_state(struct avow_runner *r, const struct avow_bus
     return rc;
 }
 
-/* --- Enrolments
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- Enrolments --- */
 
 /* Nobody signed a null, so it means nothing, unless a signed removal came before (PROTOCOL R10). */
 static void null_enrollment(struct avow_runner *r, const struct avow_bus_msg *m)
@@ -193,9 +189,7 @@ enum avow_rc avow_runner_feed_enrollment(struct avow_runner *r, const struct avo
     return rc;
 }
 
-/* --- Markers
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Markers --- */
 
 bool avow_runner_verify_marker(void *arg, struct avow_bytes record)
 {
@@ -312,9 +306,7 @@ bool avow_runner_predecessor(struct avow_runner *r, char out[AVOW_WORKER_OWNER_M
     return found;
 }
 
-/* --- Serving begins
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Serving begins --- */
 
 enum avow_rc avow_runner_serve(struct avow_runner *r, int64_t offset, struct avow_err *err)
 {

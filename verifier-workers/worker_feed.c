@@ -45,9 +45,7 @@ enum avow_rc avow_worker_aux_assign(struct avow_worker *w, struct avow_err *err)
     return avow_bus_assign(w->aux, tps, n, err);
 }
 
-/* --- Trust
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Trust --- */
 
 static enum avow_rc replace_trust(struct avow_worker *w, struct avow_trust *fresh,
                                   struct avow_err *err)
@@ -106,9 +104,7 @@ static enum avow_rc feed_trust(struct avow_worker *w, const struct avow_bus_msg 
     return AVOW_OK;
 }
 
-/* --- Policies
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- Policies --- */
 
 static enum avow_rc feed_head(struct avow_worker *w, const struct avow_bus_msg *m,
                               enum avow_policy_store_result *result, struct avow_err *err)
@@ -183,9 +179,7 @@ static enum avow_rc feed_policy(struct avow_worker *w, const struct avow_bus_msg
     return AVOW_OK;
 }
 
-/* --- Dispatch
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Dispatch --- */
 
 static bool is_topic(const struct avow_worker *w, const struct avow_bus_msg *m,
                      enum avow_worker_topic t)

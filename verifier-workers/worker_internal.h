@@ -56,6 +56,11 @@ struct avow_worker {
     struct avow_err failure;
 };
 
+/* worker.c: reads the bundle; once it is there everything else begins. Transient failures are
+ * retried by the next tick. */
+enum avow_rc avow_worker_wait_for_trust(struct avow_worker *w, unsigned timeout_ms,
+                                        struct avow_err *err) AVOW_MUST_CHECK;
+
 /* worker_feed.c: reads trust, policies, epochs, enrolments. */
 /* Assigns the aux consumer to everything that is needed, each where it was. */
 enum avow_rc avow_worker_aux_assign(struct avow_worker *w, struct avow_err *err) AVOW_MUST_CHECK;

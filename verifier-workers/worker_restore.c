@@ -24,9 +24,7 @@ struct restore { /* of one partition */
     uint64_t started_mono_ms;
 };
 
-/* --- Fencing
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Fencing --- */
 
 /* Reads the end of epochs[p] for the transactional id of the last owner. */
 static enum avow_rc last_owner(struct avow_worker *w, int32_t partition,
@@ -156,9 +154,7 @@ static enum avow_rc begin_at(struct avow_worker *w, struct restore *r, struct av
     return AVOW_OK;
 }
 
-/* --- State
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- State --- */
 
 /* The end as an uncommitted reader sees it: under read_committed an open transaction would hide it.
  */

@@ -44,9 +44,7 @@ static void restart(struct fixture *f)
     world_run(&f->w, 0, 12000);
 }
 
-/* --- Enrolments
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Enrolments --- */
 
 static void test_enrollment__null__ignored_with_an_alarm(void **state)
 {
@@ -201,9 +199,7 @@ static void test_enrollment__higher_generation__agent_is_asked_and_verdict_names
     assert_int_equal(world_directives(&f->w, "host-1", NULL), 2);
 }
 
-/* --- State
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- State --- */
 
 static struct avow_bytes state_record(struct fixture *f, const struct avow_state *s,
                                       const struct avow_mac_key *key)
@@ -350,9 +346,7 @@ static void test_state__previous_mac_key__accepted_and_rewritten(void **state)
     assert_int_equal(world_directives(&f->w, "host-1", NULL), 1);
 }
 
-/* --- Markers
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- Markers --- */
 
 static void forge_marker(struct fixture *f, const struct avow_privkey *signer, int32_t partition,
                          struct avow_marker *m)
@@ -450,9 +444,7 @@ static void test_marker__older_than_memory__drop_marker_expired(void **state)
     assert_int_equal(world_dead_letters(&f->w, AVOW_DROP_REASON_MARKER_EXPIRED), 1);
 }
 
-/* --- Clock
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- Clock --- */
 
 static void test_clock__broker_stamps_an_hour_ahead__stops_until_repaired(void **state)
 {
@@ -500,9 +492,7 @@ static void test_clock__marker_from_the_future__stops(void **state)
                 avow_worker_runner(f->w.workers[0], f->p)->health == AVOW_EPOCH_BELL_HEALTHY);
 }
 
-/* --- Bundle
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- Bundle --- */
 
 static void test_bundle__not_acceptable__the_old_one_stays(void **state)
 {

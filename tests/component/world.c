@@ -22,9 +22,7 @@
             fail_msg("%s: %d %s", #call, (int)ok_rc, ok_err.msg);                                  \
     } while (0)
 
-/* --- Clock
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Clock --- */
 
 static uint64_t unix_of(void *arg)
 {
@@ -127,9 +125,7 @@ void world_deinit(struct world *w)
     avow_arena_deinit(&w->arena);
 }
 
-/* --- Publishing
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Publishing --- */
 
 static void topic_name(const char *base, char out[64])
 {
@@ -295,9 +291,7 @@ void world_policy(struct world *w, const char *name, uint64_t generation, const 
     avow_buf_deinit(&doc);
 }
 
-/* --- Workers
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Workers --- */
 
 void world_worker(struct world *w, unsigned i, const char *instance)
 {
@@ -346,9 +340,7 @@ void world_kill(struct world *w, unsigned i)
     avow_bus_mem_expire(w->workers[i]->evidence);
 }
 
-/* --- Reading
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Reading --- */
 
 typedef void (*each_fn)(struct world *w, void *arg, const struct avow_bus_msg *m);
 
@@ -541,9 +533,7 @@ void world_marker(struct world *w, const struct rig_agent *a, struct avow_marker
         fail_msg("no marker for %s", a->id);
 }
 
-/* --- Agents
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- Agents --- */
 
 void world_send(struct world *w, const struct rig_agent *a, struct avow_bytes evidence)
 {
@@ -580,9 +570,7 @@ void world_turn(struct world *w, unsigned i, struct rig_agent *a)
     world_run(w, i, 1000);
 }
 
-/* --- Expectations
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Expectations --- */
 
 void world_check_exactly_once(struct world *w, const char *id)
 {
