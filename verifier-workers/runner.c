@@ -52,8 +52,7 @@ void avow_runner_free(struct avow_runner *r)
     free(r);
 }
 
-/* --- Environment
- * ---------------------------------------------------------------------------------------------- */
+/* --- Environment --- */
 
 static struct avow_runner_resync *free_slot(struct avow_runner *r)
 {

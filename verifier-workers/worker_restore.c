@@ -218,9 +218,9 @@ static enum avow_rc read_to_ends(struct avow_worker *w, struct avow_bus_consumer
 {
     uint64_t progress = AVOW_WORKER_MONO(&w->ctx);
     bool fenced = false, got = false;
+    size_t left = n;
     enum avow_rc rc = AVOW_OK;
     for (unsigned since = 0; !rc; since++) {
-        size_t left;
         if (since % 1000 == 0 || !got) {
             rc = unread(w, c, list, n, &left, err);
             if (rc || !left)
@@ -259,8 +259,7 @@ static enum avow_rc read_states(struct avow_worker *w, struct restore *list, siz
     return rc ? rc : read_to_ends(w, c, list, n, err);
 }
 
-/* --- Enrolments and epochs
- * ------------------------------------------------------------------------------------------ */
+/* --- Enrolments and epochs --- */
 
 /* Absolute offsets, so that asking for the position needs no broker. */
 static enum avow_rc view_ends(struct avow_worker *w, struct restore *r, struct avow_err *err)

@@ -58,8 +58,7 @@ static enum avow_rc random_of(void *arg, void *out, size_t len, struct avow_err 
     return AVOW_OK;
 }
 
-/* --- Beginning and end
- * ---------------------------------------------------------------------------------------------- */
+/* --- Beginning and end --- */
 
 static void no_report(void *arg, const struct avow_topic_report *r)
 {
