@@ -279,6 +279,25 @@ static void test_AP16__kexec_allowed__both_kinds_of_list_are_explained(void **st
     }
 }
 
+static void test_AP16__kexec_and_a_delta__resync_from_zero(void **state)
+{
+    (void)state;
+    r.e.flags.allow_kexec = true;
+    rig_attest(&r);
+    rig_tick(&r);
+    kexec(false);
+    rig_run(&r, "/bin/ls");
+    r.next = 1;
+    rig_attest(&r);
+    assert_true(r.out.resync.wanted);
+    assert_int_equal(r.out.resync.ima_from, 0);
+    rig_expect_as_of(&r, 100);
+    rig_tick(&r);
+    r.next = 0;
+    rig_attest(&r);
+    expect_trusted_now();
+}
+
 static void test_AP16__kexec_after_unseen_entries__ima_pcr_mismatch(void **state)
 {
     (void)state;
@@ -428,6 +447,32 @@ static void test_evaluate__run_under_way_and_a_delta_beyond_it__the_rest_is_aske
     rig_attest(&r);
     expect_trusted_now();
     assert_false(r.state.stale);
+}
+
+static void test_evaluate__policy_change_during_a_rebase__does_not_end_with_it(void **state)
+{
+    (void)state;
+    rig_attest(&r);
+    rig_tick(&r);
+    r.next = 0;
+    struct rig_shot *s = rig_take(&r);
+    rig_run(&r, "/bin/ls");
+    judge(s);
+    assert_true(r.state.has_rebase);
+    rig_tick(&r);
+    rig_policy(&r, rig_policy_text(&r, "[]", "/bin/ls",
+                                   NULL)); /* forbids /bin/sh, which the rebase has passed */
+    r.next = 0;
+    s = rig_take(&r);
+    s->log_count = 0;
+    s->body.ima_start = 2;
+    s->log[s->log_count++] = r.log[2];
+    judge(s);
+    assert_true(r.state.stale);
+    rig_tick(&r);
+    r.next = 0;
+    rig_attest(&r);
+    rig_expect_findings(&r, "ima.digest_unknown", NULL);
 }
 
 static void test_evaluate__stale_beyond_the_grace__as_of_stops(void **state)
@@ -851,6 +896,7 @@ int main(void)
         TEST(test_evaluate__new_boot_with_a_delta__resync_from_zero),
         TEST(test_AP16__kexec__boot_kexec),
         TEST(test_AP16__kexec_allowed__both_kinds_of_list_are_explained),
+        TEST(test_AP16__kexec_and_a_delta__resync_from_zero),
         TEST(test_AP16__kexec_after_unseen_entries__ima_pcr_mismatch),
         TEST(test_evaluate__reboot_of_a_bad_host__recovers_once_proven),
         TEST(test_evaluate__recovery_by_operator__only_a_higher_generation),
@@ -858,6 +904,7 @@ int main(void)
         TEST(test_evaluate__policy_that_allows_the_file__recovers_after_the_resync),
         TEST(test_evaluate__resync_that_leaves_out_the_bad_file__no_recovery),
         TEST(test_evaluate__run_under_way_and_a_delta_beyond_it__the_rest_is_asked_for),
+        TEST(test_evaluate__policy_change_during_a_rebase__does_not_end_with_it),
         TEST(test_evaluate__stale_beyond_the_grace__as_of_stops),
         TEST(test_AE14__superset_policy__carried_without_resync),
         TEST(test_AE14__superset_policy_over_findings__is_not_carried),

@@ -93,6 +93,7 @@ static void test_match__excludes__prefix_as_keylime_or_whole_paths(void **state)
         {"/tmp/.*$", "/tmp/x", true, true},
         {"/tmp/.*$", "/tmp/a\nb", false, false},
         {"/tmp/.*$", "/tmp/a\n", true, false},
+        {"/tmp", "/tmp\nx", true, false},
         {"/tmp$", "/tmp", true, true},
         {"/tmp$", "/tmp/x", false, false},
         {"/tmp$", "/tmp\n", true, false},
