@@ -35,9 +35,8 @@ void avow_eval_resync(struct avow_eval *ev, uint64_t ima_from, bool pcrs, const 
         r->reason = reason;
 }
 
-/* Policies are there, and this version can apply them. Keys for file signatures only ever allow
- * more, so a version that does not read them is stricter; a demand for signatures or for a boot
- * policy is another matter. */
+/* What an enrolment names and this version cannot apply is a demand all the same: without it there
+ * is no verdict, good or bad. */
 static const char *why_unavailable(const struct avow_eval_in *in)
 {
     const struct avow_enrollment *e = in->enrollment;
@@ -45,7 +44,9 @@ static const char *why_unavailable(const struct avow_eval_in *in)
         return "a policy that the enrolment names is not available";
     if (e->has_boot_policy)
         return "the enrolment demands a boot policy, which this version does not apply";
-    if (e->flags.check_signatures)
+    if (e->has_severity)
+        return "the enrolment names a severity policy, which this version does not apply";
+    if (e->flags.check_signatures || e->has_verify_keys)
         return "the enrolment demands file signatures, which this version does not check";
     return NULL;
 }
