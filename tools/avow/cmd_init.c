@@ -7,8 +7,12 @@
 #include "avow/base/num.h"
 #include "avow/crypto/rng.h"
 #include "avow/crypto/x509.h"
+#include "avow/model/model.h"
 #include "avow/trust/records.h"
+#include "json_out.h"
+#include "text.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,8 +34,18 @@ struct init_opts {
     uint64_t partitions, epoch_ms, heartbeat_ms, silent_after_ms, validity_ms, verdict_refresh_ms;
     uint64_t min_interval_ms;
     struct avow_opt_list hosts;
-    bool help;
+    uint8_t fleet[16];
 };
+
+/* What may stand in a configuration file, between quotes. */
+static bool is_conf_text(const char *text)
+{
+    struct avow_str s = avow_str_from(text);
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f)
+            return false;
+    return avow_utf8_is_valid(s);
+}
 
 static enum avow_rc path_of(const struct init_opts *o, const char *name, struct avow_buf *out,
                             struct avow_err *err)
@@ -50,36 +64,61 @@ static enum avow_rc write_under(const struct init_opts *o, const char *name, str
     return rc ? rc : avow_file_write(avow_buf_cstr(&path), data, mode, err);
 }
 
-static enum avow_rc make_folders(struct init_opts *o, struct avow_err *err)
+/* Absolute, because the configuration files name everything by it. */
+static enum avow_rc find_base(struct init_opts *o, struct avow_err *err)
 {
-    static const char *const folders[] = {"root", "tenant", "registrar", "worker",
-                                          "tls",  "conf",   "ledger",    "ek-ca"};
-    enum avow_rc rc = avow_file_mkdirs(o->dir, 0755, err);
-    if (rc)
-        return rc;
     char cwd[PATH_LIMIT];
     if (!getcwd(cwd, sizeof cwd))
         return avow_err_set(err, AVOW_IO, 0, "the current folder has no path");
     int n = o->dir[0] == '/' ? snprintf(o->base, sizeof o->base, "%s", o->dir)
                              : snprintf(o->base, sizeof o->base, "%s/%s", cwd, o->dir);
     if (n < 0 || (size_t)n >= sizeof o->base - 64)
-        return avow_err_set(err, AVOW_LIMIT, 0, "%s: path is too long", o->dir);
+        return avow_err_set(err, AVOW_LIMIT, 0, "%.100s: the path is too long", o->dir);
+    if (!is_conf_text(o->base))
+        return avow_err_set(err, AVOW_USAGE, 0,
+                            "%.100s: a configuration file cannot name such a path: it must be "
+                            "UTF-8 without control characters",
+                            o->dir);
+    return AVOW_OK;
+}
+
+/* Nothing that a new installation would write may be there: keys are never replaced, also when
+ * root/ was moved away as it should be. */
+static enum avow_rc check_new(const struct init_opts *o, struct avow_err *err)
+{
+    static const char *const files[] = {"root/bundle.avro", "root/root.key",      "root/root.pem",
+                                        "tenant/sign.pem",  "registrar/sign.pem", "worker/sign.pem",
+                                        "worker/kex.pem",   "worker/mac.key",     "tls/ca.key",
+                                        "conf/avow.conf"};
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf path;
     avow_buf_init(&path, PATH_LIMIT);
-    rc = path_of(o, "root/bundle.avro", &path, err);
-    if (rc)
-        return rc;
-    if (avow_file_exists(avow_buf_cstr(&path)))
-        return avow_err_set(err, AVOW_EXISTS, 0,
-                            "%s is an installation already; its root key cannot be replaced "
-                            "silently: choose another folder",
-                            o->dir);
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(files); i++) {
+        enum avow_rc rc = path_of(o, files[i], &path, err);
+        if (rc)
+            return rc;
+        if (avow_file_exists(avow_buf_cstr(&path)))
+            return avow_err_set(err, AVOW_EXISTS, 0,
+                                "%.100s holds an installation, or part of one (%s): keys are never "
+                                "replaced; choose another folder, or remove this one",
+                                o->dir, files[i]);
+    }
+    return AVOW_OK;
+}
+
+static enum avow_rc make_folders(const struct init_opts *o, struct avow_err *err)
+{
+    static const struct {
+        const char *name;
+        unsigned mode;
+    } folders[] = {{"root", 0700}, {"tenant", 0700}, {"registrar", 0700}, {"worker", 0700},
+                   {"tls", 0755},  {"conf", 0755},   {"ledger", 0700},    {"ek-ca", 0755}};
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf path;
+    avow_buf_init(&path, PATH_LIMIT);
+    enum avow_rc rc = avow_file_mkdirs(o->base, 0755, err);
     for (size_t i = 0; i < AVOW_ARRAY_LEN(folders) && !rc; i++) {
-        bool open_folder = avow_cstr_eq(folders[i], "conf") || avow_cstr_eq(folders[i], "ek-ca") ||
-                           avow_cstr_eq(folders[i], "tls");
-        rc = path_of(o, folders[i], &path, err);
+        rc = path_of(o, folders[i].name, &path, err);
         if (!rc)
-            rc = avow_file_mkdirs(avow_buf_cstr(&path), open_folder ? 0755 : 0700, err);
+            rc = avow_file_mkdirs(avow_buf_cstr(&path), folders[i].mode, err);
     }
     return rc;
 }
@@ -153,6 +192,28 @@ static void bundle_key(struct avow_bundle_key *out, const struct avow_privkey *k
     avow_key_id(out->spki, out->id);
 }
 
+/* Everything but fleet and keys. */
+static struct avow_bundle plan_bundle(const struct init_opts *o)
+{
+    return (struct avow_bundle){.key = AVOW_STR_LIT("bundle"),
+                                .version = 1,
+                                .issued_ms = avow_clock_unix_ms(),
+                                .topic_prefix = avow_str_from(o->prefix),
+                                .partitions = (uint16_t)o->partitions,
+                                .epoch_ms = (uint32_t)o->epoch_ms,
+                                .heartbeat_ms = (uint32_t)o->heartbeat_ms,
+                                .silent_after_ms = (uint32_t)o->silent_after_ms,
+                                .validity_ms = (uint32_t)o->validity_ms,
+                                .verdict_refresh_ms = (uint32_t)o->verdict_refresh_ms,
+                                .min_interval_ms = (uint32_t)o->min_interval_ms,
+                                .rebase_interval_ms = 72u * 3600u * 1000u,
+                                .first_contact_ms = 24u * 3600u * 1000u,
+                                .policy_grace_ms = 3600u * 1000u,
+                                .resync_burst = 3,
+                                .resync_refill_ms = 5u * 60u * 1000u,
+                                .wire_version = 1};
+}
+
 static enum avow_rc make_bundle(const struct init_opts *o, const struct init_keys *k,
                                 struct avow_err *err)
 {
@@ -167,36 +228,13 @@ static enum avow_rc make_bundle(const struct init_opts *o, const struct init_key
     bundle_key(&keys[1], k->registrar, AVOW_KEY_ALG_ECDSA_P256, registrar_roles, 1);
     bundle_key(&keys[2], k->worker, AVOW_KEY_ALG_ECDSA_P256, worker_roles, 1);
     bundle_key(&keys[3], k->worker_kex, AVOW_KEY_ALG_ECDH_P256, kex_roles, 1);
-    struct avow_bundle b = {.key = AVOW_STR_LIT("bundle"),
-                            .version = 1,
-                            .issued_ms = avow_clock_unix_ms(),
-                            .topic_prefix = avow_str_from(o->prefix),
-                            .partitions = (uint16_t)o->partitions,
-                            .epoch_ms = (uint32_t)o->epoch_ms,
-                            .heartbeat_ms = (uint32_t)o->heartbeat_ms,
-                            .silent_after_ms = (uint32_t)o->silent_after_ms,
-                            .validity_ms = (uint32_t)o->validity_ms,
-                            .verdict_refresh_ms = (uint32_t)o->verdict_refresh_ms,
-                            .min_interval_ms = (uint32_t)o->min_interval_ms,
-                            .rebase_interval_ms = 72u * 3600u * 1000u,
-                            .first_contact_ms = 24u * 3600u * 1000u,
-                            .policy_grace_ms = 3600u * 1000u,
-                            .resync_burst = 3,
-                            .resync_refill_ms = 5u * 60u * 1000u,
-                            .wire_version = 1,
-                            .keys = keys,
-                            .keys_count = AVOW_ARRAY_LEN(keys)};
-    enum avow_rc rc = AVOW_OK;
-    if (o->fleet_hex && !avow_hex_decode(b.fleet, sizeof b.fleet, avow_str_from(o->fleet_hex)))
-        return avow_err_set(err, AVOW_USAGE, 0, "--fleet: '%s' is not 32 hex digits", o->fleet_hex);
-    if (!o->fleet_hex)
-        rc = avow_rng_fill(b.fleet, sizeof b.fleet, err);
-    if (!rc)
-        rc = avow_trust_check_intervals(&b, err);
+    struct avow_bundle b = plan_bundle(o);
+    b.keys = keys;
+    b.keys_count = AVOW_ARRAY_LEN(keys);
+    memcpy(b.fleet, o->fleet, sizeof b.fleet);
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf record;
     avow_buf_init(&record, PEM_MAX);
-    if (!rc)
-        rc = avow_seal_bundle(&b, k->root, &record, err);
+    enum avow_rc rc = avow_seal_bundle(&b, k->root, &record, err);
     return rc ? rc : write_under(o, "root/bundle.avro", avow_buf_bytes(&record), 0644, err);
 }
 
@@ -252,66 +290,107 @@ static enum avow_rc make_tls(const struct init_opts *o, struct avow_err *err)
     return rc ? rc : make_leaf(o, &client, "admin", ca, ca_key, err);
 }
 
-static enum avow_rc write_conf(const struct init_opts *o, const char *name, const char *body,
-                               struct avow_err *err)
+/* --- Sample configuration --- */
+
+/* key = "value" */
+static void put_setting(struct avow_buf *out, const char *key, const char *head, const char *tail)
+{
+    const char *parts[] = {head, tail};
+    avow_buf_printf(out, "%s = \"", key);
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(parts); i++) {
+        for (const char *p = parts[i]; *p; p++) {
+            if (*p == '"' || *p == '\\')
+                avow_buf_put_u8(out, '\\');
+            avow_buf_put_u8(out, (uint8_t)*p);
+        }
+    }
+    avow_buf_put_str(out, "\"\n");
+}
+
+/* One line of a sample file: a section, a comment, or a key whose value is under the installation's
+ * folder. */
+struct conf_line {
+    const char *text; /* "[section]" or "# comment" or a key */
+    const char *path; /* below the folder; NULL for sections and comments */
+};
+
+static void put_lines(const struct init_opts *o, const struct conf_line *lines, size_t n,
+                      struct avow_buf *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (lines[i].path)
+            put_setting(out, lines[i].text, o->base, lines[i].path);
+        else
+            avow_buf_printf(out, "%s%s\n", lines[i].text[0] == '[' ? "\n" : "", lines[i].text);
+    }
+}
+
+static enum avow_rc write_conf(const struct init_opts *o, const char *program,
+                               const struct conf_line *lines, size_t n, struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
-    avow_buf_init(&text, PEM_MAX);
-    avow_buf_printf(&text,
-                    "# Written by `avow init`. Every key: %s --sample-config.\n"
-                    "[kafka]\nbootstrap.servers = %s\n\n[topic]\nprefix = %s\n\n%s",
-                    name, o->bootstrap, o->prefix, body);
     char file[64];
-    snprintf(file, sizeof file, "conf/%s.conf", avow_cstr_eq(name, "avow") ? name : name + 5);
+    avow_buf_init(&text, PEM_MAX);
+    avow_buf_printf(&text, "# Written by `avow init`. Every key: %s --sample-config.\n\n[kafka]\n",
+                    program);
+    put_setting(&text, "bootstrap.servers", o->bootstrap, "");
+    avow_buf_put_str(&text, "\n[topic]\n");
+    put_setting(&text, "prefix", o->prefix, "");
+    put_lines(o, lines, n, &text);
+    if (avow_cstr_eq(program, "avow-agent")) {
+        avow_buf_put_str(&text, "\n[registrar]\n");
+        put_setting(&text, "url", o->registrar_url, "");
+    }
+    snprintf(file, sizeof file, "conf/%s.conf",
+             avow_cstr_eq(program, "avow") ? program : program + strlen("avow-"));
     enum avow_rc rc = avow_buf_status(&text, err);
     return rc ? rc : write_under(o, file, avow_buf_bytes(&text), 0644, err);
 }
 
 static enum avow_rc write_configs(const struct init_opts *o, struct avow_err *err)
 {
+    static const struct conf_line avow[] = {
+        {"[cli]", NULL},
+        {"root", "/root/root.pem"},
+        {"bundle", "/root/bundle.avro"},
+        {"tenant_key", "/tenant/sign.pem"},
+        {"ledger", "/ledger"},
+        {"# CA certificates of your TPM vendors, PEM or DER", NULL},
+        {"ek_cert_store", "/ek-ca"}};
+    static const struct conf_line agent[] = {{"[agent]", NULL}, {"root", "/root/root.pem"}};
+    static const struct conf_line worker[] = {
+        {"[worker]", NULL}, {"root", "/root/root.pem"}, {"keys", "/worker"}};
+    static const struct conf_line registrar[] = {
+        {"[registrar]", NULL},           {"db", "/registrar/registrar.sqlite"},
+        {"ek_cert_store", "/ek-ca"},     {"[keys]", NULL},
+        {"sign", "/registrar/sign.pem"}, {"[trust]", NULL},
+        {"root", "/root/root.pem"},      {"bundle", "/root/bundle.avro"}};
     const struct {
         const char *program;
-        const char *format;
-    } files[] = {
-        {"avow", "[cli]\nroot = %1$s/root/root.pem\nroot_key = %1$s/root/root.key\n"
-                 "bundle = %1$s/root/bundle.avro\ntenant_key = %1$s/tenant/sign.pem\n"
-                 "ledger = %1$s/ledger\n# CA certificates of your TPM vendors, PEM or DER\n"
-                 "ek_cert_store = %1$s/ek-ca\n"},
-        {"avow-agent", "[agent]\nroot = %1$s/root/root.pem\n\n[registrar]\nurl = %2$s\n"},
-        {"avow-worker", "[worker]\nroot = %1$s/root/root.pem\nkeys = %1$s/worker\n"},
-        {"avow-registrar", "[registrar]\ndb = %1$s/registrar/registrar.sqlite\n"
-                           "ek_cert_store = %1$s/ek-ca\n\n[keys]\nsign = "
-                           "%1$s/registrar/sign.pem\n\n[trust]\nroot = %1$s/root/root.pem\n"
-                           "bundle = %1$s/root/bundle.avro\n"},
-    };
+        const struct conf_line *lines;
+        size_t n;
+    } files[] = {{"avow", avow, AVOW_ARRAY_LEN(avow)},
+                 {"avow-agent", agent, AVOW_ARRAY_LEN(agent)},
+                 {"avow-worker", worker, AVOW_ARRAY_LEN(worker)},
+                 {"avow-registrar", registrar, AVOW_ARRAY_LEN(registrar)}};
     enum avow_rc rc = AVOW_OK;
-    for (size_t i = 0; i < AVOW_ARRAY_LEN(files) && !rc; i++) {
-        AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf body;
-        avow_buf_init(&body, PEM_MAX);
-        for (const char *p = files[i].format; *p; p++) {
-            if (!strncmp(p, "%1$s", 4)) {
-                avow_buf_put_str(&body, o->base);
-                p += 3;
-            } else if (!strncmp(p, "%2$s", 4)) {
-                avow_buf_put_str(&body, o->registrar_url);
-                p += 3;
-            } else {
-                avow_buf_put(&body, p, 1);
-            }
-        }
-        rc = avow_buf_status(&body, err);
-        if (!rc)
-            rc = write_conf(o, files[i].program, avow_buf_cstr(&body), err);
-    }
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(files) && !rc; i++)
+        rc = write_conf(o, files[i].program, files[i].lines, files[i].n, err);
     return rc;
 }
 
-static void report(const struct avow_cli *cli, const struct init_opts *o)
+/* --- The command --- */
+
+static enum avow_rc report(const struct avow_cli *cli, const struct init_opts *o,
+                           struct avow_err *err)
 {
-    if (cli->format == AVOW_FORMAT_JSON) {
-        printf("{\"dir\":\"%s\"}\n", o->base);
-        return;
-    }
+    char base[PATH_LIMIT];
+    if (cli->format == AVOW_FORMAT_JSON)
+        return avow_json_document(json_pack("{s:o,s:o,s:o}", "dir", avow_json_cstr(o->base),
+                                            "fleet", avow_json_hex(AVOW_BYTES_OF(o->fleet)),
+                                            "bundle_version", avow_json_u64(1)),
+                                  err);
+    avow_text_clean(base, sizeof base, avow_str_from(o->base));
     printf("A new Avow installation is in %s\n\n"
            "  root/      root key: move it offline; root.pem goes to every machine as "
            "/etc/avow/root.pem\n"
@@ -322,34 +401,46 @@ static void report(const struct avow_cli *cli, const struct init_opts *o)
            "  ek-ca/     put the CA certificates of your TPM vendors here\n"
            "  conf/      a sample configuration for each program\n\n"
            "next: avow --config %s/conf/avow.conf topics apply\n",
-           o->base, o->base);
+           base, base);
+    return AVOW_OK;
 }
 
-static enum avow_rc check_ranges(const struct init_opts *o, struct avow_err *err)
+/* A legal Kafka topic name with room for what follows the prefix. */
+static bool is_prefix(const char *text)
 {
-    const struct {
-        const char *name;
-        uint64_t value, min, max;
-    } ranges[] = {{"--partitions", o->partitions, 1, 512},
-                  {"--epoch-ms", o->epoch_ms, 1000, 300000},
-                  {"--heartbeat-ms", o->heartbeat_ms, 1000, 86400000},
-                  {"--silent-after-ms", o->silent_after_ms, 1000, 604800000},
-                  {"--validity-ms", o->validity_ms, 1000, 604800000},
-                  {"--verdict-refresh-ms", o->verdict_refresh_ms, 100, 86400000},
-                  {"--min-interval-ms", o->min_interval_ms, 10, 60000}};
-    for (size_t i = 0; i < AVOW_ARRAY_LEN(ranges); i++)
-        if (ranges[i].value < ranges[i].min || ranges[i].value > ranges[i].max)
-            return avow_err_set(err, AVOW_USAGE, 0, "%s: %llu is not from %llu to %llu",
-                                ranges[i].name, (unsigned long long)ranges[i].value,
-                                (unsigned long long)ranges[i].min,
-                                (unsigned long long)ranges[i].max);
+    struct avow_str s = avow_str_from(text);
+    return s.len <= 100 && avow_name_is_valid(s);
+}
+
+static enum avow_rc check_opts(struct init_opts *o, struct avow_err *err)
+{
+    struct avow_bundle b = plan_bundle(o);
+    if (!is_prefix(o->prefix))
+        return avow_err_set(err, AVOW_USAGE, 0,
+                            "init: --topic-prefix: '%.60s': letters, digits, '.', '_', '-', at "
+                            "most 100",
+                            o->prefix);
+    if (!*o->bootstrap || !is_conf_text(o->bootstrap) || !*o->registrar_url ||
+        !is_conf_text(o->registrar_url))
+        return avow_err_set(err, AVOW_USAGE, 0,
+                            "init: --bootstrap and --registrar-url: empty, or with control "
+                            "characters");
+    if (o->fleet_hex && !avow_hex_decode(o->fleet, sizeof o->fleet, avow_str_from(o->fleet_hex)))
+        return avow_err_set(err, AVOW_USAGE, 0, "init: --fleet: '%.60s' is not 32 hex digits",
+                            o->fleet_hex);
+    if (avow_trust_check_intervals(&b, err)) /* before the first file is written */
+        return avow_err_wrap(err, AVOW_USAGE, "init");
     return AVOW_OK;
 }
 
 static enum avow_rc init_all(struct init_opts *o, struct avow_err *err)
 {
-    struct init_keys keys = {0};
-    enum avow_rc rc = check_ranges(o, err);
+    struct init_keys keys = {NULL, NULL, NULL, NULL, NULL};
+    enum avow_rc rc = find_base(o, err);
+    if (!rc)
+        rc = check_new(o, err);
+    if (!rc && !o->fleet_hex)
+        rc = avow_rng_fill(o->fleet, sizeof o->fleet, err);
     if (!rc)
         rc = make_folders(o, err);
     if (!rc)
@@ -359,10 +450,12 @@ static enum avow_rc init_all(struct init_opts *o, struct avow_err *err)
     if (!rc)
         rc = write_configs(o, err);
     if (!rc)
-        rc = make_bundle(o, &keys, err); /* last: its presence marks a complete installation */
+        rc = make_bundle(o, &keys, err);
     init_keys_deinit(&keys);
     return rc;
 }
+
+#define DAY_MS 86400000u
 
 enum avow_exit avow_cmd_init(struct avow_cli *cli, int argc, char **argv)
 {
@@ -377,40 +470,48 @@ enum avow_exit avow_cmd_init(struct avow_cli *cli, int argc, char **argv)
                           .verdict_refresh_ms = 30000,
                           .min_interval_ms = 200};
     const struct avow_opt opts[] = {
-        {"--partitions", AVOW_OPT_U64, &o.partitions, "N", "partitions of per-agent topics (64)"},
-        {"--topic-prefix", AVOW_OPT_STR, &o.prefix, "TEXT", "prefix of every topic (avow.)"},
-        {"--bootstrap", AVOW_OPT_STR, &o.bootstrap, "HOST:PORT,...", "for the sample files"},
-        {"--registrar-url", AVOW_OPT_STR, &o.registrar_url, "URL", "for the sample files"},
-        {"--host", AVOW_OPT_LIST, &o.hosts, "NAME", "name or address of the registrar; repeatable"},
-        {"--fleet", AVOW_OPT_STR, &o.fleet_hex, "HEX", "fleet id, 32 digits (random)"},
-        {"--epoch-ms", AVOW_OPT_U64, &o.epoch_ms, "MS", "length of an epoch (10000)"},
-        {"--heartbeat-ms", AVOW_OPT_U64, &o.heartbeat_ms, "MS", "idle attestation (20000)"},
-        {"--silent-after-ms", AVOW_OPT_U64, &o.silent_after_ms, "MS", "then silent (70000)"},
-        {"--validity-ms", AVOW_OPT_U64, &o.validity_ms, "MS", "how long trust lasts (90000)"},
-        {"--verdict-refresh-ms", AVOW_OPT_U64, &o.verdict_refresh_ms, "MS", "(30000)"},
-        {"--min-interval-ms", AVOW_OPT_U64, &o.min_interval_ms, "MS",
-         "least time between evidences (200)"},
-        {"--help", AVOW_OPT_FLAG, &o.help, NULL, "this text"},
+        AVOW_NUMBER("--partitions", &o.partitions, "N", 1, 512,
+                    "partitions of per-agent topics (64); cannot be changed later"),
+        AVOW_TEXT("--topic-prefix", &o.prefix, "TEXT", "prefix of every topic (avow.)"),
+        AVOW_TEXT("--bootstrap", &o.bootstrap, "HOST:PORT,...", "brokers, for the sample files"),
+        AVOW_TEXT("--registrar-url", &o.registrar_url, "URL", "for the sample files"),
+        AVOW_LIST("--host", &o.hosts, "NAME", "name or address of the registrar; repeatable"),
+        AVOW_TEXT("--fleet", &o.fleet_hex, "HEX", "fleet id, 32 digits (random)"),
+        AVOW_NUMBER("--epoch-ms", &o.epoch_ms, "MS", 1000, 300000, "length of an epoch (10000)"),
+        AVOW_NUMBER("--heartbeat-ms", &o.heartbeat_ms, "MS", 1000, DAY_MS,
+                    "how often an idle agent attests (20000)"),
+        AVOW_NUMBER("--silent-after-ms", &o.silent_after_ms, "MS", 1000, 7 * DAY_MS,
+                    "an agent not heard for so long is silent (70000)"),
+        AVOW_NUMBER("--validity-ms", &o.validity_ms, "MS", 1000, 7 * DAY_MS,
+                    "how long trust lasts after the epoch it is proven for (90000)"),
+        AVOW_NUMBER("--verdict-refresh-ms", &o.verdict_refresh_ms, "MS", 100, DAY_MS,
+                    "how often an unchanged verdict is signed again (30000)"),
+        AVOW_NUMBER("--min-interval-ms", &o.min_interval_ms, "MS", 10, 60000,
+                    "least time between two evidences of one agent (200)"),
     };
-    struct avow_err err;
-    size_t n = 0;
-    enum avow_rc rc = avow_opts_parse(opts, AVOW_ARRAY_LEN(opts), argc, argv, &o.dir, 1, &n, &err);
-    if (rc)
-        return avow_cli_usage("init", &err);
-    if (o.help) {
-        printf("usage: avow init DIR [OPTION...]\n\n"
-               "Makes root key, trust bundle, keys of every role, TLS material and sample\n"
-               "configuration in a new folder. Needs no broker.\n\noptions:\n");
-        avow_opts_help(opts, AVOW_ARRAY_LEN(opts));
-        return AVOW_EXIT_OK;
-    }
-    if (n == 0) {
-        avow_err_set(&err, AVOW_USAGE, 0, "needs a folder");
-        return avow_cli_usage("init", &err);
-    }
-    rc = init_all(&o, &err);
-    if (rc)
-        return avow_cli_fail(rc, &err);
-    report(cli, &o);
-    return AVOW_EXIT_OK;
+    const struct avow_command command = {
+        .name = "init",
+        .words = "DIR",
+        .about = "Makes root key, trust bundle, keys of every role, TLS material and sample "
+                 "configuration in a new\nfolder. Needs no broker and reads no configuration. "
+                 "Never replaces a key.",
+        .opts = opts,
+        .n_opts = AVOW_ARRAY_LEN(opts),
+        .min_words = 1,
+        .max_words = 1,
+        .offline = true};
+    const char *pos[AVOW_COMMAND_WORDS_MAX] = {NULL};
+    struct avow_err err = {.rc = AVOW_OK};
+    enum avow_exit code;
+    if (!avow_command_begin(cli, &command, argc, argv, pos, &code))
+        return code;
+    o.dir = pos[0];
+    if (!*o.dir)
+        (void)avow_err_set(&err, AVOW_USAGE, 0, "init: the folder has an empty name");
+    if (err.rc || check_opts(&o, &err))
+        return avow_cli_usage(command.name, &err);
+    enum avow_rc rc = init_all(&o, &err);
+    if (!rc)
+        rc = report(cli, &o, &err);
+    return rc ? avow_cli_fail(cli, rc, &err) : AVOW_EXIT_OK;
 }

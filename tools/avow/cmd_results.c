@@ -3,31 +3,31 @@
 
 #include "avow/base/clock.h"
 #include "avow/base/map.h"
+#include "avow/base/rate.h"
 #include "avow/crypto/rng.h"
 #include "avow/model/model.h"
 #include "avow/trust/records.h"
 #include "avow/wire/json.h"
-#include "fleet.h"
+#include "agent_show.h"
 #include "reader.h"
 #include "revocation_json.h"
+#include "standing.h"
 #include "table.h"
+#include "trust_view.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "avow/base/banned.h"
 
 #define JSON_MAX (1024u * 1024u)
-#define VERDICT_FORMATS "json or avro-json"
-#define REVOCATION_FORMATS "json, avro-json, cloudevents or keylime"
+#define COMPLAINTS_BURST                                                                           \
+    5u /* refused records that are told one by one; then one in ten seconds                        \
+        */
+#define COMPLAINTS_MS 10000u
 
-enum tail_format {
-    TAIL_PEOPLE,
-    TAIL_PLAIN,
-    TAIL_AVRO,
-    TAIL_CLOUDEVENTS,
-    TAIL_KEYLIME,
-};
+enum tail_format { TAIL_PEOPLE, TAIL_PLAIN, TAIL_AVRO, TAIL_CLOUDEVENTS, TAIL_KEYLIME };
 static const struct {
     const char *name;
     enum tail_format format;
@@ -39,17 +39,54 @@ static const struct {
 
 struct tail {
     struct avow_cli *cli;
-    struct avow_arena arena; /* of one record */
-    struct avow_map newest;  /* verdicts: seq per agent; revocations: ids seen (PROTOCOL R26) */
-    const char *id;
+    const char *base;
+    bool revocations;
+    const char *id;          /* NULL: all */
     const char *format_name; /* as given, or NULL */
     enum tail_format format;
     uint64_t limit; /* 0: none */
-    uint64_t printed;
-    bool from_start, exit_at_end, help;
-    uint64_t refused;
-    bool revocations;
+    bool from_start, exit_at_end;
+    struct avow_arena arena; /* of one record */
+    struct avow_map newest;  /* verdicts: seq per agent; revocations: ids seen (PROTOCOL R26) */
+    uint64_t printed, refused, untold;
+    struct avow_rate complaints;
 };
+
+/* --- Order --- */
+
+enum order { ORDER_NEWS, ORDER_SAME, ORDER_OLDER };
+
+/* News the first time a key is seen, and then only with a higher number. */
+static enum order take_order(struct tail *t, struct avow_bytes key, uint64_t number)
+{
+    uint64_t *known = avow_map_find(&t->newest, key);
+    if (known && *known >= number)
+        return *known == number ? ORDER_SAME : ORDER_OLDER;
+    if (known) {
+        *known = number;
+        return ORDER_NEWS;
+    }
+    known = malloc(sizeof *known);
+    if (known)
+        *known = number;
+    if (known && avow_map_set(&t->newest, key, known, NULL))
+        free(known); /* better twice than never */
+    return ORDER_NEWS;
+}
+
+static bool may_complain(struct tail *t)
+{
+    if (!avow_rate_take(&t->complaints, avow_clock_mono_ms())) {
+        t->untold++;
+        return false;
+    }
+    if (t->untold)
+        avow_cli_note("warning: %" PRIu64 " more were refused or out of order", t->untold);
+    t->untold = 0;
+    return true;
+}
+
+/* --- Output --- */
 
 static enum avow_rc print_json(const struct tail *t, struct avow_bytes record, struct avow_err *err)
 {
@@ -58,98 +95,84 @@ static enum avow_rc print_json(const struct tail *t, struct avow_bytes record, s
     enum avow_rc rc = avow_wire_to_json(
         record, t->format == TAIL_AVRO ? AVOW_JSON_AVRO : AVOW_JSON_PLAIN, &json, err);
     if (!rc)
-        printf("%s\n", avow_buf_cstr(&json));
+        puts(avow_buf_cstr(&json));
     return rc;
 }
 
+/* *printed is false if the format has no word for it. */
 static enum avow_rc print_foreign(const struct tail *t, const struct avow_revocation_source *s,
-                                  struct avow_err *err)
+                                  bool *printed, struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf json;
     avow_buf_init(&json, JSON_MAX);
     enum avow_rc rc = t->format == TAIL_KEYLIME ? avow_revocation_keylime(s, &json, err)
                                                 : avow_revocation_cloudevent(s, &json, err);
+    *printed = rc == AVOW_OK;
     if (rc == AVOW_NOTFOUND)
-        return AVOW_OK; /* the format has no word for it */
+        return AVOW_OK;
     if (!rc)
-        printf("%s\n", avow_buf_cstr(&json));
+        puts(avow_buf_cstr(&json));
     return rc;
 }
 
-/* True the first time a key is seen, and then only with a higher number. */
-static bool is_news(struct tail *t, struct avow_bytes key, uint64_t number)
-{
-    uint64_t *known = avow_map_find(&t->newest, key);
-    if (known && *known >= number)
-        return false;
-    if (known) {
-        *known = number;
-        return true;
-    }
-    known = malloc(sizeof *known);
-    if (!known)
-        return true; /* better twice than never */
-    *known = number;
-    if (avow_map_set(&t->newest, key, known, NULL))
-        free(known);
-    return true;
-}
-
-static void print_finding(const struct avow_finding *f)
-{
-    char where[256], detail[512];
-    avow_printable(where, sizeof where, f->where);
-    avow_printable(detail, sizeof detail, f->detail);
-    printf("    %.*s  %s  %s\n", (int)f->id.len, f->id.ptr, where, detail);
-}
-
 static void print_revocation(const struct avow_cli *cli, const struct avow_revocation *r,
-                             int64_t timestamp_ms)
+                             uint64_t time_ms)
 {
     char at[32];
     const char *class = avow_revocation_class_text(r->class);
-    avow_clock_format(at, timestamp_ms > 0 ? (uint64_t)timestamp_ms : r->as_of_ms);
-    printf("%s  %s%-10s%s %.*s  %s -> %s  [%.*s] %.*s\n", at, avow_status_color(class, cli->color),
-           class, avow_color_reset(cli->color), (int)r->key.len, r->key.ptr,
-           avow_status_text(r->from), avow_status_text(r->to), (int)r->severity.len,
-           r->severity.ptr, (int)r->event_id.len, r->event_id.ptr);
-    for (size_t i = 0; i < r->findings_count; i++)
-        print_finding(&r->findings[i]);
+    avow_clock_format(at, time_ms);
+    printf("%s  %s%-10s%s  ", at, avow_status_color(class, cli->color), class,
+           avow_color_reset(cli->color));
+    avow_print_clean(r->key);
+    printf("  %s -> %s  [", avow_status_text(r->from), avow_status_text(r->to));
+    avow_print_clean(r->severity);
+    printf("] ");
+    avow_print_clean(r->event_id);
+    printf("\n");
+    avow_print_findings(r->findings, r->findings_count, r->findings_count);
 }
 
 static void print_verdict(const struct avow_cli *cli, const struct avow_verdict *v)
 {
-    char at[32];
-    const char *status = avow_verdict_status_at(v, avow_clock_unix_ms());
-    avow_clock_format(at, v->as_of_ms);
-    printf("%.*s  %s%-9s%s seq %llu  proven %s  findings %u\n", (int)v->key.len, v->key.ptr,
-           avow_status_color(status, cli->color), status, avow_color_reset(cli->color),
-           (unsigned long long)v->seq, v->as_of_ms ? at : "never", (unsigned)v->findings_total);
-    for (size_t i = 0; i < v->findings_count; i++)
-        print_finding(&v->findings[i]);
+    char at[32] = "never";
+    const char *standing = avow_verdict_standing(v, avow_clock_unix_ms());
+    if (v->as_of_ms)
+        avow_clock_format(at, v->as_of_ms);
+    printf("%-24s  ", at);
+    avow_print_clean(v->key);
+    printf("  %s%-9s%s  seq %" PRIu64 "  findings %" PRIu32 "\n",
+           avow_status_color(standing, cli->color), standing, avow_color_reset(cli->color), v->seq,
+           v->findings_total);
+    avow_print_findings(v->findings, v->findings_count, v->findings_total);
 }
+
+/* --- Records --- */
 
 static enum avow_rc show_revocation(struct tail *t, const struct avow_record_in *in,
                                     int64_t timestamp_ms, struct avow_err *err)
 {
     struct avow_revocation r;
+    bool printed = true;
     enum avow_rc rc = avow_open_revocation(t->cli->trust, in, &t->arena, &r, err);
-    if (rc || !is_news(t, AVOW_BYTES_OF(r.id), 1))
-        return rc;
+    if (rc || take_order(t, AVOW_BYTES_OF(r.id), 1) != ORDER_NEWS)
+        return rc; /* a known id is a repeat */
     struct avow_revocation_source source = {&r, in->value,
                                             timestamp_ms > 0 ? (uint64_t)timestamp_ms : r.as_of_ms};
-    t->printed++;
     switch (t->format) {
     case TAIL_CLOUDEVENTS:
     case TAIL_KEYLIME:
-        return print_foreign(t, &source, err);
+        rc = print_foreign(t, &source, &printed, err);
+        break;
     case TAIL_PLAIN:
     case TAIL_AVRO:
-        return print_json(t, in->value, err);
+        rc = print_json(t, in->value, err);
+        break;
     case TAIL_PEOPLE:
-        print_revocation(t->cli, &r, timestamp_ms);
+        print_revocation(t->cli, &r, source.time_ms);
+        break;
     }
-    return AVOW_OK;
+    t->printed += printed ? 1 : 0;
+    return rc;
 }
 
 static enum avow_rc show_verdict(struct tail *t, const struct avow_record_in *in,
@@ -157,8 +180,15 @@ static enum avow_rc show_verdict(struct tail *t, const struct avow_record_in *in
 {
     struct avow_verdict v;
     enum avow_rc rc = avow_open_verdict(t->cli->trust, in, &t->arena, &v, err);
-    if (rc || !is_news(t, in->kafka_key, v.seq))
+    if (rc)
         return rc;
+    enum order order = take_order(t, in->kafka_key, v.seq);
+    if (order == ORDER_OLDER && may_complain(t))
+        avow_cli_note("warning: a verdict on %.*s has seq %" PRIu64 ", but a newer one was there "
+                      "before it: ignored (bus.rollback)",
+                      (int)v.key.len, v.key.ptr, v.seq);
+    if (order != ORDER_NEWS)
+        return AVOW_OK;
     t->printed++;
     if (t->format != TAIL_PEOPLE)
         return print_json(t, in->value, err);
@@ -177,29 +207,41 @@ static enum avow_rc tail_record(void *arg, const struct avow_bus_msg *msg, struc
     avow_arena_reset(&t->arena);
     struct avow_record_in in = {
         .kafka_key = msg->key, .value = msg->value, .partition = msg->partition};
-    enum avow_rc rc = t->revocations ? show_revocation(t, &in, msg->timestamp_ms, &why)
-                                     : show_verdict(t, &in, &why);
+    /* Alarms of a partition have the key "fleet" and stay in that partition. */
+    enum avow_rc rc = t->revocations && avow_str_is(key, "fleet")
+                          ? AVOW_OK
+                          : avow_reader_at_home(t->cli, msg, &why);
+    if (!rc)
+        rc = t->revocations ? show_revocation(t, &in, msg->timestamp_ms, &why)
+                            : show_verdict(t, &in, &why);
     if (rc) {
         t->refused++;
-        fprintf(stderr, "avow: record %s/%d@%lld is refused: %s\n", msg->topic, (int)msg->partition,
-                (long long)msg->offset, why.msg);
+        if (may_complain(t))
+            avow_cli_note("%s[%d] offset %" PRId64 " is refused: %s", msg->topic,
+                          (int)msg->partition, msg->offset, why.msg);
         return AVOW_OK;
     }
     fflush(stdout);
     return t->limit && t->printed >= t->limit ? AVOW_STATE : AVOW_OK;
 }
 
-static enum avow_rc tail_run(struct tail *t, const char *base, struct avow_err *err)
+static enum avow_rc tail_run(struct tail *t, struct avow_err *err)
 {
+    AVOW_CLEANUP(avow_reader_free) struct avow_reader *reader = NULL;
     enum avow_rc rc = avow_cli_trust(t->cli, err);
     if (rc)
         return rc;
+    /* Fleet alarms stand in any partition: all are read then. */
+    const char *key = t->id && !avow_cstr_eq(t->id, "fleet") ? t->id : NULL;
     if (t->exit_at_end)
-        return avow_read_topic(t->cli, base, t->id, tail_record, t, err);
-    struct avow_follow follow = {
-        .base = base, .key = t->id, .from_start = t->from_start, .fn = tail_record, .arg = t};
-    return avow_follow_topic(t->cli, &follow, err);
+        return avow_read_topic(t->cli, t->base, key, tail_record, t, err);
+    struct avow_reader_opts place = {.base = t->base, .key = key, .from_start = t->from_start};
+    struct avow_follow follow = {.fn = tail_record, .arg = t};
+    rc = avow_reader_open(t->cli, &place, &reader, err);
+    return rc ? rc : avow_reader_follow(t->cli, reader, &follow, err);
 }
+
+/* --- The commands --- */
 
 static enum avow_rc choose_format(struct tail *t, struct avow_err *err)
 {
@@ -213,57 +255,73 @@ static enum avow_rc choose_format(struct tail *t, struct avow_err *err)
         t->format = formats[i].format;
         return AVOW_OK;
     }
-    return avow_err_set(err, AVOW_USAGE, 0, "--format: '%s' is not %s", t->format_name,
-                        t->revocations ? REVOCATION_FORMATS : VERDICT_FORMATS);
+    return avow_err_set(err, AVOW_USAGE, 0, "%s tail: --format: '%.60s' is not json%s",
+                        t->revocations ? "revocation" : "verdict", t->format_name,
+                        t->revocations ? ", avro-json, cloudevents or keylime" : " or avro-json");
 }
 
-static enum avow_exit tail_command(struct tail *t, const char *command, const char *base, int argc,
+static enum avow_exit tail_command(struct tail *t, struct avow_command *command, int argc,
                                    char **argv)
 {
     const struct avow_opt opts[] = {
-        {"--from-start", AVOW_OPT_FLAG, &t->from_start, NULL, "from the oldest record kept"},
-        {"--exit", AVOW_OPT_FLAG, &t->exit_at_end, NULL, "print what is there and stop"},
-        {"--count", AVOW_OPT_U64, &t->limit, "N", "stop after N records"},
-        {"--format", AVOW_OPT_STR, &t->format_name, "FORMAT",
-         t->revocations ? REVOCATION_FORMATS : VERDICT_FORMATS},
-        {"--help", AVOW_OPT_FLAG, &t->help, NULL, "this text"},
+        AVOW_FLAG("--from-start", &t->from_start, "from the oldest record kept"),
+        {"--exit", 'e', AVOW_OPT_FLAG, &t->exit_at_end, NULL, 0, 0,
+         "print what is there, from the oldest on, and stop"},
+        {"--count", 'c', AVOW_OPT_U64, &t->limit, "N", 1, UINT64_MAX, "stop after N records"},
+        AVOW_TEXT("--format", &t->format_name, "FORMAT",
+                  t->revocations ? "json, avro-json, cloudevents or keylime" : "json or avro-json"),
     };
+    const char *pos[AVOW_COMMAND_WORDS_MAX] = {NULL};
     struct avow_err err = {.rc = AVOW_OK};
-    size_t n = 0;
-    enum avow_rc rc = avow_opts_parse(opts, AVOW_ARRAY_LEN(opts), argc, argv, &t->id, 1, &n, &err);
-    if (!rc && t->help) {
-        printf("usage: avow %s [ID] [OPTION...]\n\nPrints %s whose signature and authority are "
-               "good; others are refused on stderr,\nand the exit code is then 4.\n\noptions:\n",
-               command, base);
-        avow_opts_help(opts, AVOW_ARRAY_LEN(opts));
-        return AVOW_EXIT_OK;
-    }
-    if (!rc)
-        rc = choose_format(t, &err);
-    if (rc)
-        return avow_cli_usage(command, &err);
+    enum avow_exit code;
     uint64_t seed[2];
-    rc = avow_rng_fill(seed, sizeof seed, &err);
+    command->opts = opts;
+    command->n_opts = AVOW_ARRAY_LEN(opts);
+    if (!avow_command_begin(t->cli, command, argc, argv, pos, &code))
+        return code;
+    t->id = pos[0];
+    if (choose_format(t, &err))
+        return avow_cli_usage(command->name, &err);
+    enum avow_rc rc = avow_rng_fill(seed, sizeof seed, &err);
     if (rc)
-        return avow_cli_fail(rc, &err);
+        return avow_cli_fail(t->cli, rc, &err);
+    avow_rate_init(&t->complaints, COMPLAINTS_BURST, COMPLAINTS_MS, avow_clock_mono_ms());
     avow_map_init(&t->newest, seed[0], seed[1]);
-    avow_arena_init(&t->arena, 4 * 1024 * 1024);
-    rc = tail_run(t, base, &err);
+    avow_arena_init(&t->arena, AVOW_WIRE_ARENA_MAX);
+    rc = tail_run(t, &err);
     avow_arena_deinit(&t->arena);
     avow_map_deinit(&t->newest, free);
+    if (t->untold)
+        avow_cli_note("warning: %" PRIu64 " more were refused or out of order", t->untold);
     if (rc)
-        return avow_cli_fail(rc, &err);
+        return avow_cli_fail(t->cli, rc, &err);
     return t->refused ? AVOW_EXIT_UNTRUSTED : AVOW_EXIT_OK;
 }
 
 enum avow_exit avow_cmd_verdict_tail(struct avow_cli *cli, int argc, char **argv)
 {
-    struct tail t = {.cli = cli, .revocations = false};
-    return tail_command(&t, "verdict tail", "verdicts", argc, argv);
+    struct tail t = {.cli = cli, .base = "verdicts"};
+    struct avow_command command = {
+        .name = "verdict tail",
+        .words = "[ID]",
+        .about = "Prints verdicts from now on, of all agents or one, whose signature and authority "
+                 "are good; others\nare refused on stderr, and the exit code is then 4. Trust that "
+                 "has run out is shown as expired;\nin JSON compare trusted_until_ms with the "
+                 "time. --json is --format json.",
+        .max_words = 1};
+    return tail_command(&t, &command, argc, argv);
 }
 
 enum avow_exit avow_cmd_revocation_tail(struct avow_cli *cli, int argc, char **argv)
 {
-    struct tail t = {.cli = cli, .revocations = true};
-    return tail_command(&t, "revocation tail", "revocations", argc, argv);
+    struct tail t = {.cli = cli, .base = "revocations", .revocations = true};
+    struct avow_command command = {
+        .name = "revocation tail",
+        .words = "[ID]",
+        .about = "Prints revocations, recoveries, silences and alarms from now on, of all agents "
+                 "or one ('fleet'\nfor alarms about no agent), each once. Records whose signature "
+                 "or authority is not good are\nrefused on stderr, and the exit code is then 4. "
+                 "--json is --format json.",
+        .max_words = 1};
+    return tail_command(&t, &command, argc, argv);
 }

@@ -3,7 +3,7 @@
 #ifndef AVOW_TOOLS_COMMANDS_H
 #define AVOW_TOOLS_COMMANDS_H
 
-#include "context.h"
+#include "command.h"
 
 enum avow_exit avow_cmd_init(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_topics_apply(struct avow_cli *cli, int argc, char **argv);

@@ -5,6 +5,7 @@
 #include "avow/crypto/x509.h"
 #include "avow/trust/records.h"
 #include "avow/wire/enrollment.h"
+#include "ledger.h"
 
 #include "avow/base/banned.h"
 
@@ -64,9 +65,11 @@ static enum avow_rc check_chain(const char *store_dir, const struct avow_identit
                                 struct avow_buf *summary, struct avow_err *err)
 {
     struct avow_cert *certs[AVOW_CHAIN_MAX] = {NULL};
-    struct avow_cert_store *store = NULL;
+    AVOW_CLEANUP(avow_cert_store_free) struct avow_cert_store *store = NULL;
     size_t n = id->ek_certs_count < AVOW_CHAIN_MAX ? id->ek_certs_count : AVOW_CHAIN_MAX;
-    enum avow_rc rc = avow_cert_store_load(store_dir, &store, err);
+    if (avow_cert_store_load(store_dir, &store, err))
+        return avow_cli_bad_setting(err, "ek_cert_store");
+    enum avow_rc rc = AVOW_OK;
     for (size_t i = 0; i < n && !rc; i++)
         rc = avow_cert_from_der(id->ek_certs[i], &certs[i], err);
     if (!rc)
@@ -77,36 +80,53 @@ static enum avow_rc check_chain(const char *store_dir, const struct avow_identit
         rc = avow_cert_verify_ek(certs[0], certs + 1, n - 1, store, avow_clock_unix_ms(), err);
     for (size_t i = 0; i < n; i++)
         avow_cert_free(certs[i]);
-    avow_cert_store_free(store);
-    return rc ? avow_err_wrap(err, rc, "EK certificate") : AVOW_OK;
+    return rc;
 }
 
-enum avow_rc avow_identity_check(const struct avow_cli *cli, const struct avow_identity *id,
+/* `summary` has the certificate's description if it could be read. */
+static void hint_vendor(struct avow_cli *cli, const struct avow_buf *summary)
+{
+    avow_cli_hint(cli,
+                  "%.*s%sput the CA certificate of the TPM's vendor into %s, if you trust it; "
+                  "--trust-registrar accepts the registrar's own rule",
+                  (int)summary->len, summary->len ? (const char *)summary->ptr : "",
+                  summary->len ? ": " : "", avow_conf_str(cli->conf, "cli", "ek_cert_store"));
+}
+
+static enum avow_rc believe_registrar(const struct avow_identity *id, struct avow_buf *summary,
+                                      struct avow_err *err)
+{
+    avow_buf_printf(summary, "EK judged by the registrar only (%.*s)", (int)id->trust.rule.len,
+                    id->trust.rule.ptr);
+    if (id->trust.trusted)
+        return AVOW_OK;
+    return avow_err_set(err, AVOW_UNTRUSTED, 0, "the registrar does not trust the EK: %.*s",
+                        (int)id->trust.detail.len, id->trust.detail.ptr);
+}
+
+enum avow_rc avow_identity_check(struct avow_cli *cli, const struct avow_identity *id,
                                  bool trust_registrar, struct avow_buf *summary,
                                  struct avow_err *err)
 {
-    const char *store = avow_conf_str(cli->conf, "cli", "ek_cert_store");
+    const char *store;
     enum avow_rc rc = check_ak(id, err);
     if (rc)
         return rc;
-    if (trust_registrar) {
-        avow_buf_printf(summary, "EK judged by the registrar only (%.*s)", (int)id->trust.rule.len,
-                        id->trust.rule.ptr);
-        return id->trust.trusted ? AVOW_OK
-                                 : avow_err_set(err, AVOW_UNTRUSTED, 0,
-                                                "the registrar does not trust the EK: %.*s",
-                                                (int)id->trust.detail.len, id->trust.detail.ptr);
+    if (trust_registrar)
+        return believe_registrar(id, summary, err);
+    rc = avow_cli_path(cli, "ek_cert_store", "the folder of TPM vendors' CA certificates", &store,
+                       err);
+    if (rc)
+        return rc;
+    if (id->ek_certs_count == 0) {
+        avow_cli_hint(cli, "--trust-registrar accepts the registrar's own rule (%.*s)",
+                      (int)id->trust.rule.len, id->trust.rule.ptr);
+        return avow_err_set(err, AVOW_UNTRUSTED, 0, "the TPM has no EK certificate");
     }
-    if (!store)
-        return avow_err_set(err, AVOW_CONFIG, 0,
-                            "no EK certificate store: set ek_cert_store in section [cli], or give "
-                            "--trust-registrar");
-    if (id->ek_certs_count == 0)
-        return avow_err_set(err, AVOW_UNTRUSTED, 0,
-                            "the TPM has no EK certificate; --trust-registrar accepts the "
-                            "registrar's own rule (%.*s)",
-                            (int)id->trust.rule.len, id->trust.rule.ptr);
-    return check_chain(store, id, summary, err);
+    rc = check_chain(store, id, summary, err);
+    if (rc == AVOW_UNTRUSTED)
+        hint_vendor(cli, summary);
+    return rc;
 }
 
 enum avow_rc avow_enrollment_publish(struct avow_cli *cli, const struct avow_enrollment *e,
@@ -121,12 +141,13 @@ enum avow_rc avow_enrollment_publish(struct avow_cli *cli, const struct avow_enr
     enum avow_rc rc = avow_cli_tenant_key(cli, &signer, err);
     if (!rc)
         rc = avow_seal_enrollment(e, signer, &record, err);
-    if (!rc) /* never publish what workers would refuse */
-        rc = avow_trust_verify(cli->trust, AVOW_ROLE_ENROLL, e->key, &avow_wire_enrollment_schema,
-                               avow_buf_bytes(&record), err);
-    if (!rc)
-        rc = avow_cli_ledger_put(cli, "enrollments", id, e->generation, avow_buf_bytes(&record),
-                                 err);
+    if (rc)
+        return rc;
+    /* Never publish what workers would refuse. */
+    if (avow_trust_verify(cli->trust, AVOW_ROLE_ENROLL, e->key, &avow_wire_enrollment_schema,
+                          avow_buf_bytes(&record), err))
+        return avow_cli_not_ours(cli, "enroll", err);
+    rc = avow_ledger_put(cli, "enrollments", id, e->generation, avow_buf_bytes(&record), err);
     if (rc)
         return rc;
     struct avow_bytes key = avow_bytes_make(e->key.ptr, e->key.len);

@@ -11,9 +11,9 @@
 /* The checks that take the registrar out of the trusted base: AK attributes and name, EK
  * certificate chain against this CLI's own store, the certificate's key equals the EK.
  * `trust_registrar`: without a store, believe the registrar's result. `summary` receives one line
- * about the EK certificate for the operator. Errors: AVOW_UNTRUSTED, AVOW_REFUSED, AVOW_PARSE with
- * the reason. */
-enum avow_rc avow_identity_check(const struct avow_cli *cli, const struct avow_identity *id,
+ * about the EK certificate for the operator. Errors: AVOW_CONFIG (no store), AVOW_UNTRUSTED,
+ * AVOW_REFUSED, AVOW_PARSE with the reason. */
+enum avow_rc avow_identity_check(struct avow_cli *cli, const struct avow_identity *id,
                                  bool trust_registrar, struct avow_buf *summary,
                                  struct avow_err *err) AVOW_MUST_CHECK;
 

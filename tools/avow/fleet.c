@@ -1,147 +1,246 @@
 #include "fleet.h"
 
+#include "avow/crypto/rng.h"
 #include "avow/model/model.h"
 #include "avow/trust/records.h"
+#include "avow/wire/enrollment.h"
+#include "avow/wire/identity.h"
+#include "avow/wire/verdict.h"
 #include "reader.h"
+#include "trust_view.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "avow/base/banned.h"
 
-#define FLEET_BYTES_MAX (1024u * 1024u * 1024u)
+#define FLEET_BYTES_MAX (2048u * 1024u * 1024u)
+
+enum kind { IDENTITY, ENROLLMENT, VERDICT, KINDS };
+
+static const struct {
+    unsigned bit;
+    const char *topic;
+} kinds[KINDS] = {[IDENTITY] = {AVOW_FLEET_IDENTITIES, "identities"},
+                  [ENROLLMENT] = {AVOW_FLEET_ENROLLMENTS, "enrollments"},
+                  [VERDICT] = {AVOW_FLEET_VERDICTS, "verdicts"}};
+
+/* The newest record of one kind, verified, as read: superseded ones take no memory. */
+struct newest {
+    uint8_t *ptr; /* owned; NULL: none */
+    size_t len;
+    uint64_t order; /* generation or seq */
+};
+struct slot {
+    struct newest of[KINDS];
+};
+
+static void slot_free(void *p)
+{
+    struct slot *s = p;
+    for (size_t i = 0; i < KINDS; i++)
+        free(s->of[i].ptr);
+    free(s);
+}
 
 void avow_fleet_deinit(struct avow_fleet *f)
 {
+    avow_map_deinit(&f->slots, slot_free);
     avow_arena_deinit(&f->arena);
 }
 
-const struct avow_fleet_agent *avow_fleet_find(const struct avow_fleet *f, struct avow_str id)
+bool avow_fleet_is_enrolled(const struct avow_fleet_agent *a)
 {
-    for (size_t i = 0; i < f->count; i++)
-        if (avow_str_eq(f->items[i].id, id))
-            return &f->items[i];
-    return NULL;
+    return a->has_enrollment && a->enrollment.status != AVOW_ENROLL_STATUS_REMOVED;
 }
 
-static struct avow_fleet_agent *fleet_slot(struct avow_fleet *f, struct avow_str id)
+void avow_fleet_warn(const struct avow_fleet *f)
 {
-    for (size_t i = 0; i < f->count; i++)
-        if (avow_str_eq(f->items[i].id, id))
-            return &f->items[i];
-    if (f->count == f->cap) {
-        size_t cap = f->cap ? 2 * f->cap : 64;
-        struct avow_fleet_agent *items = avow_arena_alloc(&f->arena, cap, sizeof *items);
-        if (!items)
-            return NULL;
-        for (size_t i = 0; i < f->count; i++)
-            items[i] = f->items[i];
-        f->items = items;
-        f->cap = cap;
-    }
-    struct avow_fleet_agent *a = &f->items[f->count++];
-    *a = (struct avow_fleet_agent){.id = id};
-    return a;
+    if (f->refused)
+        avow_cli_note("warning: %" PRIu64 " records were refused, the last because: %s", f->refused,
+                      f->last_refusal.msg);
+    if (f->older)
+        avow_cli_note("warning: %" PRIu64 " records are older than what stood before them and were "
+                      "ignored: a roll-back (bus.rollback), or a worker without transactions that "
+                      "was started again",
+                      f->older);
+    if (f->conflicts)
+        avow_cli_note("warning: %" PRIu64 " records differ from the first of their generation and "
+                      "were ignored (enrollment.conflict)",
+                      f->conflicts);
 }
 
 struct fleet_reading {
     struct avow_cli *cli;
     struct avow_fleet *fleet;
-    unsigned what;
+    enum kind kind;
     const char *id;
+    struct avow_arena arena; /* of one record */
 };
 
-static void put_identity(struct avow_fleet_agent *a, const struct avow_identity *v)
-{
-    if (!a->has_identity || v->generation > a->identity.generation)
-        a->identity = *v;
-    a->has_identity = true;
-}
-
-static void put_enrollment(struct avow_fleet_agent *a, const struct avow_enrollment *v)
-{
-    if (!a->has_enrollment || v->generation > a->enrollment.generation)
-        a->enrollment = *v;
-    a->has_enrollment = true;
-}
-
-static void put_verdict(struct avow_fleet_agent *a, const struct avow_verdict *v,
-                        struct avow_bytes record)
-{
-    if (a->has_verdict && v->seq < a->verdict.seq)
-        return;
-    a->verdict = *v;
-    a->verdict_record = record;
-    a->has_verdict = true;
-}
-
-/* Opens the record as the topic's type; AVOW_OK with *id set, or the refusal. */
+/* Verifies; *order is what makes a record newer than another. */
 static enum avow_rc open_record(struct fleet_reading *r, const struct avow_record_in *in,
-                                struct avow_fleet_agent *scratch, struct avow_err *why)
+                                uint64_t *order, struct avow_err *why)
 {
-    struct avow_arena *arena = &r->fleet->arena;
-    enum avow_rc rc;
-    if (r->what == AVOW_FLEET_IDENTITIES) {
-        rc = avow_open_identity(r->cli->trust, in, arena, &scratch->identity, why);
-        scratch->id = scratch->identity.key;
-    } else if (r->what == AVOW_FLEET_ENROLLMENTS) {
-        rc = avow_open_enrollment(r->cli->trust, in, arena, &scratch->enrollment, why);
-        scratch->id = scratch->enrollment.key;
-    } else {
-        rc = avow_open_verdict(r->cli->trust, in, arena, &scratch->verdict, why);
-        scratch->id = scratch->verdict.key;
+    struct avow_identity identity;
+    struct avow_enrollment enrollment;
+    struct avow_verdict verdict;
+    enum avow_rc rc = AVOW_OK;
+    switch (r->kind) {
+    case IDENTITY:
+        rc = avow_open_identity(r->cli->trust, in, &r->arena, &identity, why);
+        *order = rc ? 0 : identity.generation;
+        break;
+    case ENROLLMENT:
+        rc = avow_open_enrollment(r->cli->trust, in, &r->arena, &enrollment, why);
+        *order = rc ? 0 : enrollment.generation;
+        break;
+    case VERDICT:
+    case KINDS:
+        rc = avow_open_verdict(r->cli->trust, in, &r->arena, &verdict, why);
+        *order = rc ? 0 : verdict.seq;
+        break;
     }
     return rc;
+}
+
+static bool same_content(const struct newest *a, struct avow_bytes record)
+{
+    uint8_t left[32], right[32]; /* without the proofs: signatures are randomised */
+    avow_proof_content_sha256(avow_bytes_make(a->ptr, a->len), left);
+    avow_proof_content_sha256(record, right);
+    return avow_bytes_eq(AVOW_BYTES_OF(left), AVOW_BYTES_OF(right));
+}
+
+static enum avow_rc keep(struct newest *n, struct avow_bytes record, uint64_t order,
+                         struct avow_err *err)
+{
+    uint8_t *copy = malloc(record.len ? record.len : 1);
+    if (!copy)
+        return avow_err_set(err, AVOW_NOMEM, 0, "too many agents for one listing");
+    memcpy(copy, record.ptr, record.len);
+    free(n->ptr);
+    *n = (struct newest){copy, record.len, order};
+    return AVOW_OK;
+}
+
+static enum avow_rc slot_of(struct avow_fleet *f, struct avow_bytes id, struct slot **out,
+                            struct avow_err *err)
+{
+    *out = avow_map_find(&f->slots, id);
+    if (*out)
+        return AVOW_OK;
+    struct slot *s = calloc(1, sizeof *s);
+    if (!s || avow_map_set(&f->slots, id, s, NULL)) {
+        free(s);
+        return avow_err_set(err, AVOW_NOMEM, 0, "too many agents for one listing");
+    }
+    *out = s;
+    return AVOW_OK;
 }
 
 static enum avow_rc fleet_record(void *arg, const struct avow_bus_msg *msg, struct avow_err *err)
 {
     struct fleet_reading *r = arg;
+    struct avow_fleet *f = r->fleet;
     struct avow_str key = {(const char *)msg->key.ptr, msg->key.len};
+    struct avow_record_in in = {
+        .kafka_key = msg->key, .value = msg->value, .partition = msg->partition};
+    uint64_t order = 0;
+    struct slot *slot;
     if (msg->value_null || (r->id && !avow_str_is(key, r->id)))
         return AVOW_OK;
-    struct avow_bytes kept = avow_arena_bytes(&r->fleet->arena, msg->value);
-    struct avow_bytes kept_key = avow_arena_bytes(&r->fleet->arena, msg->key);
-    if (!kept.ptr || !kept_key.ptr)
-        return avow_err_set(err, AVOW_NOMEM, 0, "too many agents for one listing");
-    struct avow_record_in in = {.kafka_key = kept_key, .value = kept, .partition = msg->partition};
-    struct avow_fleet_agent got = {.has_identity = false};
-    if (open_record(r, &in, &got, &r->fleet->last_refusal)) {
-        r->fleet->refused++;
+    avow_arena_reset(&r->arena);
+    if (avow_reader_at_home(r->cli, msg, &f->last_refusal) ||
+        open_record(r, &in, &order, &f->last_refusal)) {
+        f->refused++;
         return AVOW_OK;
     }
-    struct avow_fleet_agent *a = fleet_slot(r->fleet, got.id);
-    if (!a)
+    enum avow_rc rc = slot_of(f, msg->key, &slot, err);
+    if (rc)
+        return rc;
+    struct newest *n = &slot->of[r->kind];
+    if (n->ptr && order < n->order) {
+        f->older++;
+        return AVOW_OK;
+    }
+    if (n->ptr && order == n->order) {
+        if (!same_content(n, msg->value))
+            f->conflicts++;
+        return AVOW_OK;
+    }
+    return keep(n, msg->value, order, err);
+}
+
+/* --- From records to agents --- */
+
+static enum avow_rc decode_agent(struct avow_fleet *f, const struct avow_map_entry *e,
+                                 struct avow_fleet_agent *a, struct avow_err *err)
+{
+    const struct slot *s = e->value;
+    const struct newest *i = &s->of[IDENTITY], *n = &s->of[ENROLLMENT], *v = &s->of[VERDICT];
+    enum avow_rc rc = AVOW_OK;
+    *a = (struct avow_fleet_agent){.id = {(const char *)e->key, e->key_len},
+                                   .has_identity = i->ptr != NULL,
+                                   .has_enrollment = n->ptr != NULL,
+                                   .has_verdict = v->ptr != NULL,
+                                   .verdict_record = avow_bytes_make(v->ptr, v->len)};
+    if (i->ptr)
+        rc = avow_identity_decode(avow_bytes_make(i->ptr, i->len), &f->arena, &a->identity, err);
+    if (!rc && n->ptr)
+        rc =
+            avow_enrollment_decode(avow_bytes_make(n->ptr, n->len), &f->arena, &a->enrollment, err);
+    if (!rc && v->ptr)
+        rc = avow_verdict_decode(a->verdict_record, &f->arena, &a->verdict, err);
+    return rc;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct avow_fleet_agent *x = a, *y = b;
+    return avow_str_cmp(x->id, y->id);
+}
+
+static enum avow_rc decode_all(struct avow_fleet *f, struct avow_err *err)
+{
+    f->agents = avow_arena_alloc(&f->arena, f->slots.count, sizeof *f->agents);
+    if (!f->agents)
         return avow_err_set(err, AVOW_NOMEM, 0, "too many agents for one listing");
-    if (r->what == AVOW_FLEET_IDENTITIES)
-        put_identity(a, &got.identity);
-    else if (r->what == AVOW_FLEET_ENROLLMENTS)
-        put_enrollment(a, &got.enrollment);
-    else
-        put_verdict(a, &got.verdict, kept);
+    for (; f->count < f->slots.count; f->count++) {
+        enum avow_rc rc = decode_agent(f, &f->slots.entries[f->count], &f->agents[f->count], err);
+        if (rc)
+            return rc;
+    }
+    if (f->count)
+        qsort(f->agents, f->count, sizeof *f->agents, by_id);
     return AVOW_OK;
 }
 
 enum avow_rc avow_fleet_read(struct avow_cli *cli, unsigned what, const char *id,
                              struct avow_fleet *f, struct avow_err *err)
 {
-    static const struct {
-        unsigned bit;
-        const char *topic;
-    } topics[] = {{AVOW_FLEET_IDENTITIES, "identities"},
-                  {AVOW_FLEET_ENROLLMENTS, "enrollments"},
-                  {AVOW_FLEET_VERDICTS, "verdicts"}};
+    uint64_t seed[2] = {0, 0};
     *f = (struct avow_fleet){.count = 0};
     avow_arena_init(&f->arena, FLEET_BYTES_MAX);
-    enum avow_rc rc = avow_cli_trust(cli, err);
-    for (size_t i = 0; i < AVOW_ARRAY_LEN(topics) && !rc; i++) {
-        struct fleet_reading reading = {cli, f, topics[i].bit, id};
-        if (what & topics[i].bit)
-            rc = avow_read_topic(cli, topics[i].topic, id, fleet_record, &reading, err);
+    enum avow_rc rc = avow_rng_fill(seed, sizeof seed, err);
+    avow_map_init(&f->slots, seed[0], seed[1]);
+    if (!rc)
+        rc = avow_cli_trust(cli, err);
+    for (size_t i = 0; i < KINDS && !rc; i++) {
+        struct fleet_reading reading = {.cli = cli, .fleet = f, .kind = (enum kind)i, .id = id};
+        avow_arena_init(&reading.arena, AVOW_WIRE_ARENA_MAX);
+        if (what & kinds[i].bit)
+            rc = avow_read_topic(cli, kinds[i].topic, id, fleet_record, &reading, err);
+        avow_arena_deinit(&reading.arena);
     }
-    return rc;
+    return rc ? rc : decode_all(f, err);
 }
 
-const char *avow_verdict_status_at(const struct avow_verdict *v, uint64_t now_ms)
+const struct avow_fleet_agent *avow_fleet_find(const struct avow_fleet *f, const char *id)
 {
-    if (v->status == AVOW_STATUS_TRUSTED && now_ms >= v->trusted_until_ms)
-        return "expired";
-    return avow_status_text(v->status);
+    for (size_t i = 0; i < f->count; i++)
+        if (avow_str_is(f->agents[i].id, id))
+            return &f->agents[i];
+    return NULL;
 }

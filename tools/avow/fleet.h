@@ -5,11 +5,16 @@
 
 #include "context.h"
 
+#include "avow/base/map.h"
 #include "avow/model/enrollment.h"
 #include "avow/model/identity.h"
 #include "avow/model/verdict.h"
 
-struct avow_fleet_agent {
+#define AVOW_FLEET_IDENTITIES 1u
+#define AVOW_FLEET_ENROLLMENTS 2u
+#define AVOW_FLEET_VERDICTS 4u
+
+struct avow_fleet_agent { /* the newest record of each kind */
     struct avow_str id;
     bool has_identity, has_enrollment, has_verdict;
     struct avow_identity identity;
@@ -18,27 +23,26 @@ struct avow_fleet_agent {
     struct avow_bytes verdict_record; /* as read */
 };
 struct avow_fleet {
-    struct avow_arena arena; /* owns everything below */
-    struct avow_fleet_agent *items;
-    size_t count, cap;
-    size_t refused; /* records whose proof did not verify */
+    struct avow_map slots;           /* id -> the newest records, undecoded */
+    struct avow_arena arena;         /* of `agents` and what they borrow */
+    struct avow_fleet_agent *agents; /* in order of ids */
+    size_t count;
+    uint64_t refused;   /* records that do not prove themselves, or stand in a wrong partition */
+    uint64_t older;     /* records behind newer ones: a roll-back, or a topic that was restored */
+    uint64_t conflicts; /* two contents of one generation: the first counts (PROTOCOL R14) */
     struct avow_err last_refusal;
 };
 
-#define AVOW_FLEET_IDENTITIES 1u
-#define AVOW_FLEET_ENROLLMENTS 2u
-#define AVOW_FLEET_VERDICTS 4u
-
 void avow_fleet_deinit(struct avow_fleet *f);
 /* Reads the topics named by `what` (bits above); id NULL: all agents, else only this one.
- * Initialises `f`. */
+ * Initialises `f`, which is to be deinitialised in any case. */
 enum avow_rc avow_fleet_read(struct avow_cli *cli, unsigned what, const char *id,
                              struct avow_fleet *f, struct avow_err *err) AVOW_MUST_CHECK;
 /* NULL if unknown. */
-const struct avow_fleet_agent *avow_fleet_find(const struct avow_fleet *f, struct avow_str id);
-
-/* Status as a relying party must see it at now_ms: "trusted" only while now < trusted_until, then
- * "expired". */
-const char *avow_verdict_status_at(const struct avow_verdict *v, uint64_t now_ms);
+const struct avow_fleet_agent *avow_fleet_find(const struct avow_fleet *f, const char *id);
+/* Enrolled, and not removed. */
+bool avow_fleet_is_enrolled(const struct avow_fleet_agent *a);
+/* Says on stderr what was refused or out of order. */
+void avow_fleet_warn(const struct avow_fleet *f);
 
 #endif

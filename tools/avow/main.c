@@ -1,16 +1,17 @@
 /* avow - the tenant CLI. */
+#define _GNU_SOURCE /* sigaction, open */
 #include "commands.h"
 
-#include "avow/base/log.h"
+#include "suggest.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "avow/base/banned.h"
-
-extern char **environ;
 
 struct command {
     const char *name; /* one or two words */
@@ -28,187 +29,241 @@ static const struct command commands[] = {
     {"agent add", avow_cmd_agent_add, "enrol an agent and wait for its first verdict"},
     {"agent rm", avow_cmd_agent_rm, "end an enrolment"},
     {"agent list", avow_cmd_agent_list, "list the enrolled agents with their status"},
-    {"agent status", avow_cmd_agent_status, "show one agent"},
+    {"agent status", avow_cmd_agent_status, "show one agent; exit 0 only if it is trusted"},
     {"agent watch", avow_cmd_agent_watch, "show changes of status as they happen"},
     {"verdict tail", avow_cmd_verdict_tail, "print verdicts"},
     {"revocation tail", avow_cmd_revocation_tail, "print revocations"},
 };
 
-struct globals {
-    const char *config;
-    const char *sets[32];
-    size_t n_sets;
-    bool json;
-    const char *output;
-    const char *log_level;
-};
+/* --- Help and what was mistyped --- */
 
-static void print_help(void)
+static void print_help(struct avow_cli *cli)
 {
+    struct avow_opt storage[AVOW_GLOBALS_MAX];
+    struct avow_opt_table globals = avow_globals_table(&cli->globals, false, storage);
     printf("avow - push-model TPM attestation over Kafka: the operator's tool\n\n"
            "usage: avow [OPTION...] COMMAND [ARGUMENT...]\n\ncommands:\n");
     for (size_t i = 0; i < AVOW_ARRAY_LEN(commands); i++)
         printf("  %-18s %s\n", commands[i].name, commands[i].summary);
-    printf("\noptions, before or after the command:\n"
-           "  --config FILE            instead of /etc/avow/avow.conf\n"
-           "  --set SECTION.KEY=VALUE  one setting\n"
-           "  --json, -o json          machine-readable results\n"
-           "  -o table|wide            for people (default: table)\n"
-           "  --print-config           show the settings and where they come from\n"
-           "  --log-level LEVEL        error, warn (default), info or debug\n"
-           "  --help, --version\n\n"
-           "exit codes: 0 done or trusted, 1 failed, 2 usage, 3 unreachable, 4 untrusted, "
+    printf("\noptions, also behind the command:\n");
+    avow_opts_help(globals.opts, globals.count);
+    printf("\nexit codes: 0 done or trusted, 1 failed, 2 usage, 3 unreachable, 4 untrusted, "
            "5 not found\n"
            "'avow COMMAND --help' explains a command.\n");
 }
 
-/* A global option at argv[i]; returns how many words it takes, 0 if it is none, -1 if its value is
- * missing. */
-static int take_global(struct globals *g, int argc, char **argv, int i)
+static bool in_group(const struct command *c, const char *group)
 {
-    const struct {
-        const char *name;
-        const char **out;
-    } valued[] = {{"--config", &g->config}, {"-o", &g->output}, {"--log-level", &g->log_level}};
-    for (size_t k = 0; k < AVOW_ARRAY_LEN(valued); k++) {
-        if (!avow_cstr_eq(argv[i], valued[k].name))
-            continue;
-        if (i + 1 == argc)
-            return -1;
-        *valued[k].out = argv[i + 1];
-        return 2;
-    }
-    if (avow_cstr_eq(argv[i], "--set")) {
-        if (i + 1 == argc || g->n_sets == AVOW_ARRAY_LEN(g->sets))
-            return -1;
-        g->sets[g->n_sets++] = argv[i + 1];
-        return 2;
-    }
-    if (avow_cstr_eq(argv[i], "--json")) {
-        g->json = true;
-        return 1;
-    }
-    return 0;
+    size_t len = strlen(group);
+    return !strncmp(c->name, group, len) && c->name[len] == ' ';
 }
 
-/* Removes global options from argv, wherever they stand. */
-static bool strip_globals(struct globals *g, int *argc, char **argv)
+static bool is_group(const char *word)
 {
-    int kept = 1;
-    for (int i = 1; i < *argc;) {
-        int words = take_global(g, *argc, argv, i);
-        if (words < 0) {
-            fprintf(stderr, "avow: %s needs a value\ntry 'avow --help'\n", argv[i]);
-            return false;
-        }
-        if (words == 0)
-            argv[kept++] = argv[i++];
-        i += words;
-    }
-    *argc = kept;
-    return true;
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(commands); i++)
+        if (in_group(&commands[i], word))
+            return true;
+    return false;
 }
 
-static const struct command *find_command(int argc, char **argv, int *words)
+static void print_group(FILE *out, const char *group)
 {
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(commands); i++)
+        if (in_group(&commands[i], group))
+            fprintf(out, "  avow %-18s %s\n", commands[i].name, commands[i].summary);
+}
+
+static const struct command *find_command(const char *first, const char *second)
+{
+    char joined[64];
     for (size_t i = 0; i < AVOW_ARRAY_LEN(commands); i++) {
-        char joined[64];
         bool two = strchr(commands[i].name, ' ') != NULL;
-        if (two && argc < 3)
+        if (two && !second)
             continue;
-        snprintf(joined, sizeof joined, "%s%s%s", argv[1], two ? " " : "", two ? argv[2] : "");
-        if (avow_cstr_eq(joined, commands[i].name)) {
-            *words = two ? 2 : 1;
+        int n = snprintf(joined, sizeof joined, "%s%s%s", first, two ? " " : "", two ? second : "");
+        if (n > 0 && (size_t)n < sizeof joined && avow_cstr_eq(joined, commands[i].name))
             return &commands[i];
-        }
     }
     return NULL;
 }
 
-static enum avow_exit unknown_command(int argc, char **argv)
+static const char *nearest(const char *first, const char *second)
 {
-    bool group = false;
-    for (size_t i = 0; i < AVOW_ARRAY_LEN(commands); i++) {
-        size_t len = strlen(argv[1]);
-        if (!strncmp(commands[i].name, argv[1], len) && commands[i].name[len] == ' ') {
-            if (!group)
-                fprintf(stderr, "avow: '%s%s%s' is no command; there are:\n", argv[1],
-                        argc > 2 ? " " : "", argc > 2 ? argv[2] : "");
-            group = true;
-            fprintf(stderr, "  avow %-18s %s\n", commands[i].name, commands[i].summary);
-        }
+    const char *names[AVOW_ARRAY_LEN(commands)];
+    char typed[64];
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(commands); i++)
+        names[i] = commands[i].name;
+    int n = snprintf(typed, sizeof typed, "%s%s%s", first, second ? " " : "", second ? second : "");
+    const char *found = n > 0 && (size_t)n < sizeof typed
+                            ? avow_suggest(typed, names, AVOW_ARRAY_LEN(names))
+                            : NULL;
+    /* `avow inti DIR`: the second word is an argument. */
+    return found || !second ? found : avow_suggest(first, names, AVOW_ARRAY_LEN(names));
+}
+
+static enum avow_exit no_such_command(const char *first, const char *second)
+{
+    const char *near = nearest(first, second);
+    bool group = is_group(first);
+    if (group && !second) {
+        avow_cli_note("'%s' needs a command:", first);
+    } else if (near) {
+        avow_cli_note("there is no command '%.60s%s%.60s'; did you mean '%s'?", first,
+                      second ? " " : "", second ? second : "", near);
+    } else {
+        avow_cli_note("there is no command '%.60s%s%.60s'%s", first, second ? " " : "",
+                      second ? second : "", group ? "; there are:" : "");
     }
-    if (!group)
-        fprintf(stderr, "avow: unknown command '%s'\ntry 'avow --help'\n", argv[1]);
+    if (group && !near)
+        print_group(stderr, first);
+    else
+        fprintf(stderr, "try 'avow --help'\n");
     return AVOW_EXIT_USAGE;
 }
 
-static bool choose_format(const struct globals *g, struct avow_cli *cli)
-{
-    const char *o = g->json ? "json" : g->output ? g->output : "table";
-    const char *const names[] = {"table", "wide", "json"};
-    for (size_t i = 0; i < AVOW_ARRAY_LEN(names); i++) {
-        if (avow_cstr_eq(o, names[i])) {
-            cli->format = (enum avow_cli_format)i;
-            cli->color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
-            return true;
-        }
-    }
-    fprintf(stderr, "avow: -o: '%s' is not json, table or wide\n", o);
-    return false;
-}
+/* --- Without a command --- */
 
-static enum avow_exit print_config(const struct avow_cli *cli)
+static enum avow_exit show_config(struct avow_cli *cli)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
+    struct avow_err err = {.rc = AVOW_OK};
     avow_buf_init(&text, 1024 * 1024);
-    avow_conf_print(cli->conf, &text);
+    enum avow_rc rc = avow_cli_load_conf(cli, &err);
+    if (rc)
+        return avow_cli_fail(cli, rc, &err);
+    if (cli->globals.print_config)
+        avow_conf_print(cli->conf, &text);
     fputs(avow_buf_cstr(&text), stdout);
     return avow_buf_status(&text, NULL) ? AVOW_EXIT_FAILED : AVOW_EXIT_OK;
 }
 
-static enum avow_exit run(struct avow_cli *cli, const struct globals *g, int argc, char **argv)
+static enum avow_exit without_command(struct avow_cli *cli)
 {
-    struct avow_err err;
-    enum avow_log_level level = AVOW_LOG_WARN;
-    int words = 0;
-    if (g->log_level && !avow_log_level_parse(g->log_level, &level)) {
-        fprintf(stderr, "avow: --log-level: '%s' is not error, warn, info or debug\n",
-                g->log_level);
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
+    const struct avow_cli_globals *g = &cli->globals;
+    avow_buf_init(&text, 1024 * 1024);
+    if (!avow_cli_choose_output(cli))
+        return AVOW_EXIT_USAGE;
+    if (g->help) {
+        print_help(cli);
+    } else if (g->version) {
+        printf(cli->format == AVOW_FORMAT_JSON ? "{\"program\":\"avow\",\"version\":\"%s\"}\n"
+                                               : "avow %s\n",
+               avow_version);
+    } else if (g->sample_config) {
+        avow_conf_sample(&avow_cli_conf_spec, &text);
+        fputs(avow_buf_cstr(&text), stdout);
+    } else if (g->print_config || g->check_config) {
+        return show_config(cli);
+    } else {
+        fprintf(stderr, "avow: no command was given\ntry 'avow --help'\n");
         return AVOW_EXIT_USAGE;
     }
-    avow_log_init("avow", level, AVOW_LOG_TEXT);
-    if (!choose_format(g, cli))
-        return AVOW_EXIT_USAGE;
-    enum avow_rc rc = avow_conf_load(&avow_cli_conf_spec, g->config, g->sets, g->n_sets, environ,
-                                     &cli->conf, &err);
+    return AVOW_EXIT_OK;
+}
+
+/* --- The line --- */
+
+/* `avow help`, `avow help agent`, `avow help agent add`. */
+static enum avow_exit help_command(struct avow_cli *cli, int argc, char **argv)
+{
+    char help[] = "--help", *only_help[] = {help};
+    if (argc == 0) {
+        print_help(cli);
+        return AVOW_EXIT_OK;
+    }
+    const struct command *c = find_command(argv[0], argc > 1 ? argv[1] : NULL);
+    if (c)
+        return c->run(cli, 1, only_help);
+    if (argc > 1 || !is_group(argv[0]))
+        return no_such_command(argv[0], argc > 1 ? argv[1] : NULL);
+    print_group(stdout, argv[0]);
+    return AVOW_EXIT_OK;
+}
+
+/* argv[0] is the first word; its command may have a second one, with options between them. */
+static enum avow_exit dispatch(struct avow_cli *cli, int argc, char **argv)
+{
+    struct avow_opt storage[AVOW_GLOBALS_MAX];
+    struct avow_opt_table globals = avow_globals_table(&cli->globals, true, storage);
+    struct avow_err err = {.rc = AVOW_OK};
+    const char *first = argv[0];
+    int used = 0;
+    if (avow_cstr_eq(first, "help"))
+        return help_command(cli, argc - 1, argv + 1);
+    const struct command *c = find_command(first, NULL);
+    if (c)
+        return c->run(cli, argc - 1, argv + 1);
+    if (!is_group(first))
+        return no_such_command(first, argc > 1 && argv[1][0] != '-' ? argv[1] : NULL);
+    enum avow_rc rc = avow_opts_lead(&globals, argc - 1, argv + 1, &used, &err);
     if (rc)
-        return avow_cli_fail(rc, &err);
-    if (avow_cstr_eq(argv[1], "--print-config"))
-        return print_config(cli);
-    const struct command *c = find_command(argc, argv, &words);
-    return c ? c->run(cli, argc - 1 - words, argv + 1 + words) : unknown_command(argc, argv);
+        return avow_cli_usage("", &err);
+    int second = 1 + used;
+    if (second < argc)
+        c = find_command(first, argv[second]);
+    if (c)
+        return c->run(cli, argc - second - 1, argv + second + 1);
+    if (second == argc && cli->globals.help) {
+        print_group(stdout, first);
+        return AVOW_EXIT_OK;
+    }
+    return no_such_command(first, second < argc ? argv[second] : NULL);
+}
+
+static enum avow_exit run(struct avow_cli *cli, int argc, char **argv)
+{
+    struct avow_opt storage[AVOW_GLOBALS_MAX];
+    struct avow_opt_table globals = avow_globals_table(&cli->globals, false, storage);
+    struct avow_err err = {.rc = AVOW_OK};
+    int used = 0;
+    if (argc > 0 && avow_opts_lead(&globals, argc - 1, argv + 1, &used, &err))
+        return avow_cli_usage("", &err);
+    if (used + 1 >= argc)
+        return without_command(cli);
+    return dispatch(cli, argc - 1 - used, argv + 1 + used);
+}
+
+/* --- Standard streams --- */
+
+/* A closed standard stream must not become a socket or a key file: what is opened here instead
+ * fails every write to 1 and 2, and every read from 0. */
+static void occupy_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+/* A reader that went away (EPIPE) or a full disk is an error that the program sees, not a signal
+ * that ends it between two writes. */
+static void ignore_write_signals(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigemptyset(&ignore.sa_mask);
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigaction(SIGXFSZ, &ignore, NULL);
+}
+
+/* Output that did not arrive is a failure, but for a reader that has seen enough: then the
+ * command's own result stands. */
+static enum avow_exit finish_output(enum avow_exit code)
+{
+    bool failed = ferror(stdout) != 0;
+    errno = 0;
+    failed = fflush(stdout) != 0 || failed;
+    if (!failed || errno == EPIPE || (errno == 0 && avow_cli_reader_left()))
+        return code;
+    avow_cli_note("standard output: %s", errno ? strerror(errno) : "write failed");
+    return code == AVOW_EXIT_OK ? AVOW_EXIT_FAILED : code;
 }
 
 int main(int argc, char **argv)
 {
-    struct globals g = {0};
-    struct avow_cli cli = {0};
-    if (!strip_globals(&g, &argc, argv))
-        return AVOW_EXIT_USAGE;
-    if (argc < 2) {
-        fprintf(stderr, "avow: no command given\ntry 'avow --help'\n");
-        return AVOW_EXIT_USAGE;
-    }
-    if (avow_cstr_eq(argv[1], "--help") || avow_cstr_eq(argv[1], "help")) {
-        print_help();
-        return AVOW_EXIT_OK;
-    }
-    if (avow_cstr_eq(argv[1], "--version")) {
-        printf("avow %s\n", avow_version);
-        return AVOW_EXIT_OK;
-    }
-    enum avow_exit code = run(&cli, &g, argc, argv);
+    struct avow_cli cli = {.conf = NULL};
+    occupy_streams();
+    ignore_write_signals();
+    enum avow_exit code = run(&cli, argc, argv);
     avow_cli_deinit(&cli);
-    return (int)code;
+    return (int)finish_output(code);
 }

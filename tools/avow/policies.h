@@ -12,19 +12,25 @@ struct avow_policy_entry {
 };
 struct avow_policy_list {
     struct avow_arena arena;
-    struct avow_policy_entry
-        *items; /* newest head of each name, verified, in order of first appearance */
+    struct avow_policy_entry *items; /* newest head of each name, verified, in order of names */
     size_t count, cap;
-    size_t refused; /* heads whose proof did not verify */
+    uint64_t refused;   /* heads that do not prove themselves */
+    uint64_t older;     /* heads behind newer ones of their name */
+    uint64_t conflicts; /* another content under a known generation: the first counts */
+    struct avow_err last_refusal;
 };
 void avow_policy_list_deinit(struct avow_policy_list *l);
-/* Reads topic policies; needs the bundle, which it loads. `l` is initialised here. */
+/* Reads topic policies; needs the bundle, which it loads. `l` is initialised here, to be
+ * deinitialised in any case. */
 enum avow_rc avow_policy_list_read(struct avow_cli *cli, struct avow_policy_list *l,
                                    struct avow_err *err) AVOW_MUST_CHECK;
+/* Says on stderr what was refused or out of order. */
+void avow_policy_list_warn(const struct avow_policy_list *l);
 /* NULL if there is none of this name. */
 const struct avow_policy_entry *avow_policy_list_find(const struct avow_policy_list *l,
                                                       struct avow_str name);
-/* The document of `head`, assembled from its chunks and checked against its digest. */
+/* The document of `head`, assembled from its chunks and checked against its digest. Errors:
+ * AVOW_STATE if chunks are missing, AVOW_UNTRUSTED if they do not give the digest. */
 enum avow_rc avow_policy_document_read(struct avow_cli *cli, const struct avow_policy_head *head,
                                        struct avow_buf *out, struct avow_err *err) AVOW_MUST_CHECK;
 

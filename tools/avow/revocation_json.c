@@ -4,32 +4,44 @@
 #include "avow/base/clock.h"
 #include "avow/base/hex.h"
 #include "avow/core/findings.h"
-#include "avow/wire/json.h"
+#include "json_out.h"
 
-#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "avow/base/banned.h"
 
+/* Appends `taken` on one line; NULL is AVOW_NOMEM. */
+static enum avow_rc put_line(json_t *taken, struct avow_buf *out, struct avow_err *err)
+{
+    char *text = taken ? json_dumps(taken, JSON_COMPACT) : NULL;
+    json_decref(taken);
+    if (!text)
+        return avow_err_set(err, AVOW_NOMEM, 0, "event as JSON");
+    avow_buf_put_str(out, text);
+    free(text);
+    return avow_buf_status(out, err);
+}
+
 enum avow_rc avow_revocation_cloudevent(const struct avow_revocation_source *s,
                                         struct avow_buf *out, struct avow_err *err)
 {
-    char id[33], fleet[33], at[32];
+    char id[33], at[32], type[64], source[64], fleet[33];
     const struct avow_revocation *r = s->revocation;
+    json_t *data;
+    enum avow_rc rc = avow_json_record(s->record, &data, err);
+    if (rc)
+        return rc;
     avow_hex_encode(id, AVOW_BYTES_OF(r->id));
     avow_hex_encode(fleet, AVOW_BYTES_OF(r->fleet));
     avow_clock_format(at, s->time_ms);
-    avow_buf_printf(out,
-                    "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/avow/%s\","
-                    "\"type\":\"avow.%s\",\"subject\":\"%.*s\",\"time\":\"%s\","
-                    "\"datacontenttype\":\"application/json\",\"data\":",
-                    id, fleet, avow_revocation_class_text(r->class), (int)r->key.len, r->key.ptr,
-                    at);
-    enum avow_rc rc = avow_wire_to_json(s->record, AVOW_JSON_PLAIN, out, err);
-    if (rc)
-        return rc;
-    avow_buf_put_str(out, "}");
-    return avow_buf_status(out, err);
+    snprintf(source, sizeof source, "/avow/%s", fleet);
+    snprintf(type, sizeof type, "avow.%s", avow_revocation_class_text(r->class));
+    return put_line(json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:o}", "specversion", "1.0", "id", id,
+                              "source", source, "type", type, "subject", avow_json_str(r->key),
+                              "time", at, "datacontenttype", "application/json", "data", data),
+                    out, err);
 }
 
 /* Keylime's own name for what was found first, ours where it has none. */
@@ -40,39 +52,55 @@ static struct avow_str keylime_event(const struct avow_revocation *r)
     return def && def->keylime_event ? avow_str_from(def->keylime_event) : r->event_id;
 }
 
-static json_t *json_text(struct avow_str s)
+/* What was found, by id; of several findings with one id, the details in order. */
+static json_t *keylime_context(const struct avow_revocation *r)
 {
-    return json_stringn(s.ptr ? s.ptr : "", s.len);
+    json_t *context = json_object();
+    for (size_t i = 0; i < r->findings_count && context; i++) {
+        const struct avow_finding *f = &r->findings[i];
+        json_t *one = json_pack("{s:o,s:o}", "where", avow_json_str(f->where), "detail",
+                                avow_json_str(f->detail));
+        json_t *list = json_object_getn(context, f->id.ptr, f->id.len);
+        if (!list) {
+            list = json_array();
+            if (json_object_setn_new(context, f->id.ptr, f->id.len, list))
+                list = NULL;
+        }
+        if (!list || json_array_append_new(list, one)) {
+            json_decref(context);
+            context = NULL;
+        }
+    }
+    return context;
+}
+
+/* asctime without its newline, as Keylime's verifier writes it. */
+static void keylime_time(char out[32], uint64_t ms)
+{
+    struct tm tm;
+    time_t seconds = (time_t)(ms / 1000);
+    out[0] = '\0';
+    if (gmtime_r(&seconds, &tm))
+        (void)strftime(out, 32, "%a %b %e %H:%M:%S %Y", &tm);
 }
 
 static char *keylime_msg(const struct avow_revocation_source *s)
 {
     const struct avow_revocation *r = s->revocation;
-    char at[32] = "";
-    struct tm tm;
-    time_t seconds = (time_t)(s->time_ms / 1000);
-    if (gmtime_r(&seconds, &tm))
-        strftime(at, sizeof at, "%a %b %e %H:%M:%S %Y", &tm);
-    json_t *context = json_object();
-    for (size_t i = 0; i < r->findings_count; i++)
-        json_object_setn_new(context, r->findings[i].id.ptr, r->findings[i].id.len,
-                             json_text(r->findings[i].detail));
-    char *context_text = json_dumps(context, JSON_COMPACT);
+    bool silent = r->class == AVOW_REVOCATION_CLASS_SILENT;
+    char at[32];
+    json_t *context = keylime_context(r);
+    char *context_text = context ? json_dumps(context, JSON_COMPACT) : NULL;
     json_decref(context);
-    json_t *msg = json_object();
-    json_object_set_new(
-        msg, "type",
-        json_string(r->class == AVOW_REVOCATION_CLASS_SILENT ? "comm_error" : "revocation"));
-    json_object_set_new(msg, "ip", json_string(""));
-    json_object_set_new(msg, "agent_id", json_text(r->key));
-    json_object_set_new(msg, "port", json_integer(0));
-    json_object_set_new(msg, "tpm_policy", json_string(""));
-    json_object_set_new(msg, "meta_data", json_text(r->metadata));
-    json_object_set_new(msg, "event_time", json_string(at));
-    json_object_set_new(msg, "event_id", json_text(keylime_event(r)));
-    json_object_set_new(msg, "severity_label", json_text(r->severity));
-    json_object_set_new(msg, "context", json_string(context_text ? context_text : "{}"));
-    char *text = json_dumps(msg, JSON_COMPACT);
+    if (!context_text)
+        return NULL;
+    keylime_time(at, s->time_ms);
+    json_t *msg = json_pack(
+        "{s:s,s:s,s:o,s:i,s:s,s:o,s:s,s:o,s:o,s:s}", "type", silent ? "comm_error" : "revocation",
+        "ip", "", "agent_id", avow_json_str(r->key), "port", 0, "tpm_policy", "", "meta_data",
+        avow_json_str(r->metadata), "event_time", at, "event_id", avow_json_str(keylime_event(r)),
+        "severity_label", avow_json_str(r->severity), "context", context_text);
+    char *text = msg ? json_dumps(msg, JSON_COMPACT) : NULL;
     free(context_text);
     json_decref(msg);
     return text;
@@ -87,12 +115,6 @@ enum avow_rc avow_revocation_keylime(const struct avow_revocation_source *s, str
                             avow_revocation_class_text(class));
     char *msg = keylime_msg(s);
     json_t *envelope = msg ? json_pack("{s:s,s:s}", "msg", msg, "signature", "") : NULL;
-    char *text = envelope ? json_dumps(envelope, JSON_COMPACT) : NULL;
-    if (text)
-        avow_buf_put_str(out, text);
-    bool made = text != NULL;
-    free(text);
     free(msg);
-    json_decref(envelope);
-    return made ? avow_buf_status(out, err) : avow_err_set(err, AVOW_NOMEM, 0, "message");
+    return put_line(envelope, out, err);
 }

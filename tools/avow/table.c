@@ -1,5 +1,7 @@
 #include "table.h"
 
+#include "text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,16 +20,6 @@ void avow_table_init(struct avow_table *t, const char *const *titles, size_t n_c
 void avow_table_deinit(struct avow_table *t)
 {
     avow_arena_deinit(&t->arena);
-}
-
-void avow_printable(char *out, size_t cap, struct avow_str s)
-{
-    size_t n = s.len < cap - 1 ? s.len : cap - 1;
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        out[i] = c < 0x20 || c == 0x7f ? '?' : (char)c;
-    }
-    out[n] = '\0';
 }
 
 static bool table_grow(struct avow_table *t)
@@ -52,7 +44,7 @@ void avow_table_cell(struct avow_table *t, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
-    avow_printable(clean, sizeof clean, avow_str_from(raw));
+    avow_text_clean(clean, sizeof clean, avow_str_from(raw));
     char *copy = table_grow(t) ? avow_arena_cstr(&t->arena, avow_str_from(clean)) : NULL;
     if (!copy) {
         t->failed = true;
@@ -61,23 +53,16 @@ void avow_table_cell(struct avow_table *t, const char *fmt, ...)
     t->cells[t->n_cells++] = copy;
 }
 
-/* Columns that a terminal needs; UTF-8 continuation bytes take none. */
-static size_t text_width(const char *s)
-{
-    size_t n = 0;
-    for (; *s; s++)
-        n += ((unsigned char)*s & 0xC0) != 0x80;
-    return n;
-}
-
 static void print_row(const struct avow_table *t, const size_t *widths, const char *const *cells,
                       bool color)
 {
+    size_t blanks = 0;
     for (size_t c = 0; c < t->n_columns; c++) {
         const char *on = avow_status_color(cells[c], color);
-        printf("%s%s%s", on, cells[c], *on ? avow_color_reset(color) : "");
-        if (c + 1 < t->n_columns)
-            printf("%*s", (int)(widths[c] - text_width(cells[c]) + 2), "");
+        if (cells[c][0])
+            printf("%*s%s%s%s", (int)blanks, "", on, cells[c], *on ? avow_color_reset(color) : "");
+        size_t padding = widths[c] - avow_text_width(cells[c]) + 2;
+        blanks = cells[c][0] ? padding : blanks + padding;
     }
     printf("\n");
 }
@@ -88,9 +73,9 @@ enum avow_rc avow_table_print(const struct avow_table *t, bool color, struct avo
     if (t->failed)
         return avow_err_set(err, AVOW_NOMEM, 0, "the table is too large");
     for (size_t c = 0; c < t->n_columns; c++)
-        widths[c] = text_width(t->titles[c]);
+        widths[c] = avow_text_width(t->titles[c]);
     for (size_t i = 0; i < t->n_cells; i++) {
-        size_t w = text_width(t->cells[i]);
+        size_t w = avow_text_width(t->cells[i]);
         if (w > widths[i % t->n_columns])
             widths[i % t->n_columns] = w;
     }
@@ -131,4 +116,11 @@ const char *avow_age_text(uint64_t ms, char out[24])
     else
         snprintf(out, 24, "%llu d", (unsigned long long)(s / 86400));
     return out;
+}
+
+const char *avow_since_text(uint64_t then_ms, uint64_t now_ms, char out[24])
+{
+    if (!then_ms)
+        return "never";
+    return avow_age_text(now_ms > then_ms ? now_ms - then_ms : 0, out);
 }
