@@ -122,8 +122,7 @@ static void test_bus__zombie_alone_in_its_group__is_refused(void **state)
     zombie(1500, true);
 }
 
-/* --- A broker that hangs
- * ------------------------------------------------------------------------------- */
+/* --- A broker that hangs --- */
 
 static pid_t broker(void)
 {
@@ -236,8 +235,7 @@ static void test_bus__broker_hangs__commit_is_never_reported_as_done(void **stat
     avow_bus_producer_free(p);
 }
 
-/* --- Others
- * --------------------------------------------------------------------------------------------- */
+/* --- Others --- */
 
 static void test_bus__send_to_a_missing_topic__fails_at_flush(void **state)
 {
@@ -257,6 +255,45 @@ static void test_bus__send_to_a_missing_topic__fails_at_flush(void **state)
                                           .topics = (const char *const[]){world.topic},
                                           .n_topics = 1};
     assert_rc(AVOW_NOTFOUND, avow_bus_producer_new(world.bus, &opts, &p, ERR));
+}
+
+/* A topic that appears later: said meanwhile, in nobody's way, and read in the end. */
+static void test_bus__missing_topic_beside_a_good_one__is_said_and_found_later(void **state)
+{
+    (void)state;
+    char good[64];
+    char late[64];
+    struct avow_bus_consumer *c = NULL;
+    struct avow_bus_consumer_opts opts = {.isolation = AVOW_BUS_READ_COMMITTED};
+    world_topic(1, NULL, 0);
+    (void)avow_str_copy(good, sizeof(good), avow_str_from(world.topic));
+    struct avow_bus_producer *p = producer(NULL);
+    put(p, 0, "a");
+    world_name(late, "late");
+    assert_rc(AVOW_OK, avow_bus_consumer_new(world.bus, &opts, &c, ERR));
+    struct avow_bus_tp tps[] = {{late, 0, AVOW_BUS_BEGINNING}, {good, 0, AVOW_BUS_BEGINNING}};
+    assert_rc(AVOW_OK, avow_bus_assign(c, tps, 2, ERR));
+    unsigned said = 0;
+    unsigned seen = 0;
+    uint64_t start = avow_clock_mono_ms();
+    while (avow_clock_mono_ms() - start < 7000) {
+        struct avow_bus_msg msg;
+        struct avow_err err = {0};
+        enum avow_rc rc = avow_bus_poll(c, 50, &msg, &err);
+        said += rc == AVOW_BUS && strstr(err.msg, late) ? 1 : 0;
+        seen += msg.topic ? 1 : 0;
+        assert_true(seen == 1 || avow_clock_mono_ms() - start < 4000);
+    }
+    assert_int_equal(seen, 1);
+    assert_int_equal(said, 2); /* at once, and after 5 s */
+    struct avow_bus_topic_spec spec = {.name = late, .partitions = 1, .replication = -1};
+    assert_rc(AVOW_OK, avow_bus_topic_create(world.bus, &spec, WAIT_MS, ERR));
+    (void)avow_str_copy(world.topic, sizeof(world.topic), avow_str_from(late));
+    put(p, 0, "b");
+    expect_values(c, 1, (const char *const[]){"b"});
+    expect_position(c, 0, 1);
+    avow_bus_consumer_free(c);
+    avow_bus_producer_free(p);
 }
 
 /* Records that Kafka's own console producer spread over the partitions by their keys. */
@@ -299,6 +336,7 @@ const struct CMUnitTest kafka_cases[] = {
     cmocka_unit_test(test_bus__broker_hangs__questions_end_in_time),
     cmocka_unit_test(test_bus__broker_hangs__commit_is_never_reported_as_done),
     cmocka_unit_test(test_bus__send_to_a_missing_topic__fails_at_flush),
+    cmocka_unit_test(test_bus__missing_topic_beside_a_good_one__is_said_and_found_later),
     cmocka_unit_test(test_bus__keys_of_a_java_producer__are_where_we_expect_them),
     {0},
 };

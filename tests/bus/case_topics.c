@@ -73,8 +73,7 @@ static void test_bus__timestamp__is_the_brokers_where_the_topic_says_so(void **s
     }
 }
 
-/* --- The table of topics
- * ---------------------------------------------------------------------------- */
+/* --- The table of topics --- */
 
 struct seen {
     unsigned created, fine, differ;

@@ -139,8 +139,7 @@ static void test_bus__freed_producer__leaves_no_open_transaction(void **state)
     avow_bus_producer_free(plain);
 }
 
-/* --- Offsets
- * --------------------------------------------------------------------------------------- */
+/* --- Offsets --- */
 
 static enum avow_rc committed(struct member *m, unsigned timeout_ms, int64_t *out)
 {

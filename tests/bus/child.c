@@ -15,8 +15,7 @@
 
 #include "avow/base/banned.h"
 
-/* --- In the parent
- * ------------------------------------------------------------------------------------ */
+/* --- In the parent --- */
 
 void child_open(struct child *c, const char *group, const char *transactional_id,
                 unsigned session_ms)
@@ -78,8 +77,7 @@ void child_kill(struct child *c)
     (void)close(c->out);
 }
 
-/* --- In the child
- * --------------------------------------------------------------------------------------- */
+/* --- In the child --- */
 
 struct self {
     struct member m;

@@ -135,8 +135,7 @@ static void test_secure__wrong_password__every_call_that_waits_says_it(void **st
     avow_bus_free(b);
 }
 
-/* --- With the rights of an agent
- * -------------------------------------------------------------------------- */
+/* --- With the rights of an agent --- */
 
 static void make_topics(void)
 {

@@ -92,8 +92,7 @@ void world_delete_before(int32_t partition, int64_t offset)
         avow_bus_mem_delete_before(world.mem, world.topic, partition, offset);
 }
 
-/* --- Producers and readers
- * ------------------------------------------------------------------------ */
+/* --- Producers and readers --- */
 
 struct avow_bus_producer *producer(const char *transactional_id)
 {
@@ -191,8 +190,7 @@ void expect_position(struct avow_bus_consumer *c, int32_t partition, int64_t off
     assert_int_equal(have, offset);
 }
 
-/* --- Members of a group
- * ------------------------------------------------------------------------------ */
+/* --- Members of a group --- */
 
 static void on_assigned(void *arg, const int32_t *partitions, size_t n)
 {

@@ -37,8 +37,7 @@ void world_name(char out[64], const char *base);
 /* Deletes records below `offset` of world.topic. */
 void world_delete_before(int32_t partition, int64_t offset);
 
-/* --- What every case needs; all fail the test on an unexpected result --------------------------
- */
+/* --- What every case needs; all fail the test on an unexpected result --- */
 
 struct avow_bus_producer *producer(const char *transactional_id);
 struct avow_bus_consumer *reader(enum avow_bus_isolation isolation, int32_t partition,

@@ -48,8 +48,7 @@ static const char usage_text[] =
     "  --help, --version\n"
     "Set kafka.bootstrap.servers to the address, and processing.guarantee to at_least_once.\n";
 
-/* --- Options -----------------------------------------------------------------------------------
- */
+/* --- Options --- */
 
 static bool number(const char *name, const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
@@ -103,8 +102,7 @@ static int parse(int argc, char **argv, struct options *o)
     return ok ? -1 : AVOW_EXIT_USAGE;
 }
 
-/* --- The cluster -------------------------------------------------------------------------------
- */
+/* --- The cluster --- */
 
 static void log_cb(const rd_kafka_t *rk, int level, const char *fac, const char *text)
 {

@@ -102,8 +102,7 @@ enum avow_rc avow_bus_topic_config(struct avow_bus *b, const char *topic, const 
     return AVOW_OK;
 }
 
-/* --- Producer ----------------------------------------------------------------------------------
- */
+/* --- Producer --- */
 
 enum avow_rc avow_bus_producer_new(struct avow_bus *b, const struct avow_bus_producer_opts *opts,
                                    struct avow_bus_producer **out, struct avow_err *err)
@@ -179,8 +178,7 @@ enum avow_rc avow_bus_txn_abort(struct avow_bus_producer *p, unsigned timeout_ms
     return p->vt->txn_abort(p, timeout_ms, err);
 }
 
-/* --- Consumer ----------------------------------------------------------------------------------
- */
+/* --- Consumer --- */
 
 enum avow_rc avow_bus_consumer_new(struct avow_bus *b, const struct avow_bus_consumer_opts *opts,
                                    struct avow_bus_consumer **out, struct avow_err *err)

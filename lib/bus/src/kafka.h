@@ -104,6 +104,10 @@ struct avow_kafka_part {
     bool stalled;         /* librdkafka stopped fetching it after an error */
     uint64_t retry_at_ms; /* of a stalled one: when to try again; 0 never (the program must seek) */
 };
+struct avow_kafka_topic {
+    rd_kafka_topic_t *rkt;
+    bool met; /* the client has its metadata */
+};
 struct avow_kafka_consumer {
     struct avow_bus_consumer base;
     rd_kafka_t *rk;
@@ -122,8 +126,8 @@ struct avow_kafka_consumer {
     struct avow_kafka_part *parts; /* that we fetch */
     size_t n_parts;
     size_t cap_parts;
-    size_t stalled;            /* how many parts are */
-    rd_kafka_topic_t **topics; /* whose metadata the client has */
+    size_t stalled; /* how many parts are */
+    struct avow_kafka_topic *topics;
     size_t n_topics;
     bool deferred; /* `parts` waits for topics to be met */
 };

@@ -16,7 +16,11 @@ _Static_assert(AVOW_BUS_TAIL(0) == RD_KAFKA_OFFSET_TAIL_BASE, "bus.h");
 /* How long librdkafka may take to forget the position of a partition that it stops reading;
  * measured: below 2 ms. */
 #define FORGET_MS 500u
-#define RESOLVE_MS 1000u
+#define RESOLVE_MS 1100u
+/* A request of librdkafka 2.0.2 can lie in its queue until a thread looks up, after 1 s at most:
+ * whoever gives up sooner and asks again may never see an answer. Where Kafka is known to be away
+ * there is nothing to wait for. */
+#define PATIENCE_MS 1100u
 
 rd_kafka_topic_partition_list_t *avow_kafka_list(const struct avow_bus_tp *tps, size_t n)
 {
@@ -27,8 +31,7 @@ rd_kafka_topic_partition_list_t *avow_kafka_list(const struct avow_bus_tp *tps, 
     return list;
 }
 
-/* --- Parts
- * ----------------------------------------------------------------------------------------- */
+/* --- Parts --- */
 
 struct avow_kafka_part *avow_kafka_part_find(struct avow_kafka_consumer *c, const char *topic,
                                              int32_t partition)
@@ -92,8 +95,7 @@ static enum avow_rc part_set(struct avow_kafka_consumer *c, const struct avow_bu
     return AVOW_OK;
 }
 
-/* --- What librdkafka knows
- * ---------------------------------------------------------------------------- */
+/* --- What librdkafka knows --- */
 
 /* Offset after the last record or control record that poll has passed, or RD_KAFKA_OFFSET_INVALID.
  */
@@ -224,105 +226,148 @@ static enum avow_rc resolve_one(struct avow_kafka_consumer *c, const struct avow
     return rc;
 }
 
-static rd_kafka_topic_partition_list_t *list_logical(const struct avow_kafka_consumer *c,
-                                                     int64_t which)
+static rd_kafka_topic_partition_list_t *list_parts(const struct avow_kafka_consumer *c,
+                                                   int64_t which)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)c->n_parts + 1);
     for (size_t i = 0; i < c->n_parts; i++) {
-        if (c->parts[i].start < 0 && !c->parts[i].stalled)
+        if (!c->parts[i].stalled)
             rd_kafka_topic_partition_list_add(list, c->parts[i].topic, c->parts[i].partition)
                 ->offset = which;
     }
     return list;
 }
 
-/* Two requests to each broker for all partitions. One without an answer (no leader now) stays
- * logical: librdkafka then goes on trying, and it holds up nobody. */
-static void resolve_all(struct avow_kafka_consumer *c)
+static struct avow_kafka_topic *topic_find(struct avow_kafka_consumer *c, const char *name)
 {
-    uint64_t deadline = avow_clock_mono_ms() + RESOLVE_MS;
-    rd_kafka_topic_partition_list_t *low = list_logical(c, AVOW_BUS_BEGINNING);
-    rd_kafka_topic_partition_list_t *high = list_logical(c, AVOW_BUS_END);
-    bool ok = low->cnt > 0 && !look_up(c, low, deadline) && !look_up(c, high, deadline);
+    for (size_t i = 0; i < c->n_topics; i++) {
+        if (avow_cstr_eq(rd_kafka_topic_name(c->topics[i].rkt), name))
+            return &c->topics[i];
+    }
+    return NULL;
+}
+
+/* An answer about a partition: its topic is there, and a logical start becomes a number. */
+static void take_answer(struct avow_kafka_consumer *c, struct avow_kafka_part *part,
+                        const rd_kafka_topic_partition_t *low,
+                        const rd_kafka_topic_partition_t *high)
+{
+    if (low->err || high->err || low->offset < 0 || high->offset < 0)
+        return;
+    struct avow_kafka_topic *t = topic_find(c, part->topic);
+    if (t)
+        t->met = true;
+    if (part->start < 0)
+        part->start = start_of(part->start, low->offset, high->offset);
+}
+
+/* Two requests to each broker for all partitions, also for those whose start is known: the answer
+ * says that their topics are there. One without an answer stays logical, and librdkafka goes on
+ * trying. False if there was no answer at all. */
+static bool resolve_all(struct avow_kafka_consumer *c, unsigned timeout_ms)
+{
+    uint64_t deadline = avow_clock_mono_ms() + timeout_ms;
+    rd_kafka_topic_partition_list_t *low = list_parts(c, AVOW_BUS_BEGINNING);
+    rd_kafka_topic_partition_list_t *high = list_parts(c, AVOW_BUS_END);
+    bool ok = low->cnt == 0 || (!look_up(c, low, deadline) && !look_up(c, high, deadline));
     for (size_t i = 0, at = 0; ok && i < c->n_parts; i++) {
-        struct avow_kafka_part *part = &c->parts[i];
-        if (part->start >= 0 || part->stalled)
+        if (c->parts[i].stalled)
             continue;
-        const rd_kafka_topic_partition_t *l = &low->elems[at];
-        const rd_kafka_topic_partition_t *h = &high->elems[at++];
-        if (!l->err && !h->err && l->offset >= 0 && h->offset >= 0)
-            part->start = start_of(part->start, l->offset, h->offset);
+        take_answer(c, &c->parts[i], &low->elems[at], &high->elems[at]);
+        at++;
     }
     rd_kafka_topic_partition_list_destroy(low);
     rd_kafka_topic_partition_list_destroy(high);
+    return ok;
 }
 
-static bool is_met(const struct avow_kafka_consumer *c, const char *topic)
+static bool is_met(struct avow_kafka_consumer *c, const char *name)
 {
     if (c->subscribed) /* the subscription has asked for it */
         return true;
-    for (size_t i = 0; i < c->n_topics; i++) {
-        if (avow_cstr_eq(rd_kafka_topic_name(c->topics[i]), topic))
-            return true;
-    }
-    return false;
+    const struct avow_kafka_topic *t = topic_find(c, name);
+    return t && t->met;
 }
 
-static void stall_topic(struct avow_kafka_consumer *c, const char *topic)
+/* Makes librdkafka ask for the topic, without waiting for the answer. */
+static enum avow_rc topic_add(struct avow_kafka_consumer *c, const char *name, struct avow_err *err)
+{
+    if (topic_find(c, name))
+        return AVOW_OK;
+    struct avow_kafka_topic *grown = realloc(c->topics, (c->n_topics + 1) * sizeof(*grown));
+    if (!grown)
+        return avow_err_set(err, AVOW_NOMEM, 0, "consumer");
+    c->topics = grown;
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->rk, name, NULL);
+    if (!rkt)
+        return avow_err_set(err, AVOW_BUS, rd_kafka_last_error(), "topic %s: %s", name,
+                            rd_kafka_err2str(rd_kafka_last_error()));
+    c->topics[c->n_topics++] = (struct avow_kafka_topic){.rkt = rkt};
+    return AVOW_OK;
+}
+
+static void stall_topic(struct avow_kafka_consumer *c, const char *name)
 {
     for (size_t i = 0; i < c->n_parts; i++) {
-        if (avow_cstr_eq(c->parts[i].topic, topic))
+        if (avow_cstr_eq(c->parts[i].topic, name))
             avow_kafka_part_stall(c, &c->parts[i],
                                   avow_clock_mono_ms() + AVOW_KAFKA_STALLED_RETRY_MS);
     }
 }
 
-static enum avow_rc meet(struct avow_kafka_consumer *c, const char *topic, unsigned timeout_ms,
-                         struct avow_err *err)
+/* Why the look-up of a topic's partitions failed. AVOW_OK: the topic is there. */
+static enum avow_rc topic_check(struct avow_kafka_consumer *c, struct avow_kafka_topic *t,
+                                struct avow_err *err)
 {
-    rd_kafka_topic_t **grown = realloc(c->topics, (c->n_topics + 1) * sizeof(rd_kafka_topic_t *));
-    if (!grown)
-        return avow_err_set(err, AVOW_NOMEM, 0, "consumer");
-    c->topics = grown;
-    rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->rk, topic, NULL);
-    if (!rkt)
-        return avow_err_set(err, AVOW_BUS, rd_kafka_last_error(), "topic %s: %s", topic,
-                            rd_kafka_err2str(rd_kafka_last_error()));
+    const char *name = rd_kafka_topic_name(t->rkt);
     const struct rd_kafka_metadata *md = NULL;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, 0, rkt, &md, avow_kafka_ms(timeout_ms));
-    if (code) {
-        rd_kafka_topic_destroy(rkt);
-        return avow_err_set(err, AVOW_TIMEOUT, code, "topic %s: %s", topic, rd_kafka_err2str(code));
-    }
+    rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, 0, t->rkt, &md, PATIENCE_MS);
+    if (code)
+        return avow_err_set(err, AVOW_TIMEOUT, code, "topic %s: %s", name, rd_kafka_err2str(code));
     code = md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     rd_kafka_metadata_destroy(md);
-    if (code && code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
-        rd_kafka_topic_destroy(rkt);
-        stall_topic(c, topic);
-        return avow_err_set(err, AVOW_BUS, code, "topic %s: %s", topic, rd_kafka_err2str(code));
+    t->met = !code || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+    if (t->met)
+        return AVOW_OK;
+    stall_topic(c, name);
+    return avow_err_set(err, AVOW_BUS, code, "topic %s: %s", name, rd_kafka_err2str(code));
+}
+
+static enum avow_rc topics_check(struct avow_kafka_consumer *c, struct avow_err *err)
+{
+    enum avow_rc first = AVOW_OK;
+    for (size_t i = 0; i < c->n_topics && first != AVOW_TIMEOUT; i++) {
+        struct avow_err one = {0};
+        enum avow_rc rc = c->topics[i].met ? AVOW_OK : topic_check(c, &c->topics[i], &one);
+        if (rc && (!first || rc == AVOW_TIMEOUT))
+            first = avow_err_set(err, rc, one.native, "%s", one.msg);
     }
-    c->topics[c->n_topics++] = rkt;
-    return AVOW_OK;
+    return first;
 }
 
 enum avow_rc avow_kafka_parts_meet(struct avow_kafka_consumer *c, unsigned timeout_ms,
                                    struct avow_err *err)
 {
-    struct avow_err first = {0};
     for (size_t i = 0; i < c->n_parts; i++) {
-        struct avow_err one = {0};
-        if (c->parts[i].stalled || is_met(c, c->parts[i].topic))
-            continue;
-        enum avow_rc rc = meet(c, c->parts[i].topic, timeout_ms, &one);
-        if (rc && rc != AVOW_BUS)
-            return avow_err_set(err, rc, one.native, "%s", one.msg);
-        if (rc && !first.rc)
-            first = one;
+        enum avow_rc rc = topic_add(c, c->parts[i].topic, err);
+        if (rc)
+            return rc;
     }
-    resolve_all(c);
+    (void)rd_kafka_poll(c->rk, 0);
+    bool trouble = c->health.refused[0] || c->health.trouble[0];
+    if (!trouble && timeout_ms < PATIENCE_MS)
+        timeout_ms = PATIENCE_MS;
+    if (!resolve_all(c, timeout_ms) && trouble)
+        return avow_err_set(err, AVOW_TIMEOUT, 0, "no answer from Kafka");
+    struct avow_err why = {0};
+    enum avow_rc bad = topics_check(c, &why);
+    if (bad == AVOW_TIMEOUT)
+        return avow_err_set(err, bad, why.native, "%s", why.msg);
+    if (bad)
+        (void)resolve_all(c, timeout_ms); /* of those that are there */
     enum avow_rc rc = parts_apply(c, err);
-    if (!rc && first.rc)
-        rc = avow_err_set(err, first.rc, first.native, "%s", first.msg);
+    if (!rc && bad)
+        rc = avow_err_set(err, bad, why.native, "%s", why.msg);
     return rc;
 }
 
@@ -353,8 +398,7 @@ static void keep_positions(struct avow_kafka_consumer *c)
     }
 }
 
-/* --- The program's calls
- * ------------------------------------------------------------------------------- */
+/* --- The program's calls --- */
 
 static bool is_owned(const struct avow_kafka_consumer *c, const struct avow_bus_tp *tp)
 {
@@ -406,18 +450,26 @@ enum avow_rc avow_kafka_seek(struct avow_bus_consumer *base, const struct avow_b
 enum avow_rc avow_kafka_parts_retry(struct avow_kafka_consumer *c, struct avow_err *err)
 {
     uint64_t now = avow_clock_mono_ms();
+    enum avow_rc rc = AVOW_OK;
     bool due = false;
-    if (c->stalled == 0)
-        return AVOW_OK;
-    keep_positions(c);
-    for (size_t i = 0; i < c->n_parts; i++) {
+    for (size_t i = 0; i < c->n_parts && c->stalled > 0; i++) {
         struct avow_kafka_part *part = &c->parts[i];
         if (!part->stalled || part->retry_at_ms == 0 || part->retry_at_ms > now)
             continue;
-        part_start(c, part, part->asked);
+        struct avow_kafka_topic *t = c->subscribed ? NULL : topic_find(c, part->topic);
+        /* Assigning anew disturbs the partitions that work: not for a topic that is still missing.
+         */
+        if (t && !t->met && (rc = topic_check(c, t, err)) != AVOW_OK) {
+            avow_kafka_part_stall(c, part, now + AVOW_KAFKA_STALLED_RETRY_MS);
+            continue;
+        }
         due = true;
+        part_start(c, part, part->asked);
     }
-    return due ? parts_start(c, err) : AVOW_OK;
+    if (!due)
+        return rc == AVOW_TIMEOUT ? AVOW_OK : rc;
+    keep_positions(c);
+    return parts_start(c, err);
 }
 
 enum avow_rc avow_kafka_position(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
@@ -441,8 +493,7 @@ enum avow_rc avow_kafka_position(struct avow_bus_consumer *base, const struct av
     return AVOW_OK;
 }
 
-/* --- Rebalance (eager)
- * ----------------------------------------------------------------------------------- */
+/* --- Rebalance (eager) --- */
 
 static void owned_set(struct avow_kafka_consumer *c, const rd_kafka_topic_partition_list_t *list)
 {

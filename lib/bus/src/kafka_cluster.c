@@ -30,8 +30,7 @@ static uint64_t left_ms(uint64_t deadline)
     return deadline > now ? deadline - now : 0;
 }
 
-/* --- Which cluster ------------------------------------------------------------------------------
- */
+/* --- Which cluster --- */
 
 enum avow_rc avow_kafka_is_mock(struct avow_bus *b, unsigned timeout_ms, bool *out,
                                 struct avow_err *err)
@@ -60,8 +59,7 @@ enum avow_rc avow_kafka_is_mock(struct avow_bus *b, unsigned timeout_ms, bool *o
     return AVOW_OK;
 }
 
-/* --- Topics --------------------------------------------------------------------------------------
- */
+/* --- Topics --- */
 
 static enum avow_rc find_topic(const struct rd_kafka_metadata *md, const char *topic, uint32_t *out,
                                struct avow_err *err)
@@ -95,15 +93,17 @@ enum avow_rc avow_kafka_partition_count(struct avow_bus *b, const char *topic, u
     enum avow_rc rc = avow_kafka_is_mock(b, timeout_ms, &mock, err);
     if (rc)
         return rc;
-    rd_kafka_topic_t *rkt = rd_kafka_topic_new(k->cluster, topic, NULL);
-    if (!rkt)
+    /* The mock cluster creates every topic that it is asked about, and a topic handle asks: take
+     * the list. */
+    rd_kafka_topic_t *rkt = mock ? NULL : rd_kafka_topic_new(k->cluster, topic, NULL);
+    if (!rkt && !mock)
         return avow_err_set(err, AVOW_BUS, rd_kafka_last_error(), "topic %s: %s", topic,
                             rd_kafka_err2str(rd_kafka_last_error()));
     const struct rd_kafka_metadata *md = NULL;
-    /* The mock cluster creates every topic that it is asked about: ask it for the list. */
-    rd_kafka_resp_err_t code = rd_kafka_metadata(k->cluster, mock, mock ? NULL : rkt, &md,
-                                                 avow_kafka_ms(left_ms(deadline)));
-    rd_kafka_topic_destroy(rkt);
+    rd_kafka_resp_err_t code =
+        rd_kafka_metadata(k->cluster, mock, rkt, &md, avow_kafka_ms(left_ms(deadline)));
+    if (rkt)
+        rd_kafka_topic_destroy(rkt);
     if (code)
         return cluster_unreachable(k, err, "no answer from Kafka");
     rc = find_topic(md, topic, out, err);
@@ -111,8 +111,7 @@ enum avow_rc avow_kafka_partition_count(struct avow_bus *b, const char *topic, u
     return rc;
 }
 
-/* --- Administration
- * -------------------------------------------------------------------------------- */
+/* --- Administration --- */
 
 struct admin {
     rd_kafka_queue_t *queue;

@@ -9,8 +9,7 @@
 
 #include "avow/base/banned.h"
 
-/* --- What librdkafka tells us ------------------------------------------------------------------
- */
+/* --- What librdkafka tells us --- */
 
 /* On librdkafka's threads. Anybody who can refuse connections can cause lines: they are limited. */
 static void log_cb(const rd_kafka_t *rk, int level, const char *fac, const char *text)
@@ -73,8 +72,7 @@ enum avow_rc avow_kafka_check_fatal(rd_kafka_t *rk, struct avow_err *err)
     return AVOW_OK;
 }
 
-/* --- Settings ----------------------------------------------------------------------------------
- */
+/* --- Settings --- */
 
 enum scope { BOTH, PRODUCER, CONSUMER };
 struct setting {
@@ -224,8 +222,7 @@ enum avow_rc avow_kafka_handle_new(struct avow_kafka_conf *c, rd_kafka_type_t ty
     return AVOW_OK;
 }
 
-/* --- The bus -----------------------------------------------------------------------------------
- */
+/* --- The bus --- */
 
 static void kafka_free(struct avow_bus *b)
 {

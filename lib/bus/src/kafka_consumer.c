@@ -24,8 +24,7 @@ static void drop_current(struct avow_kafka_consumer *c)
     c->current = NULL;
 }
 
-/* --- Poll
- * ------------------------------------------------------------------------------------------- */
+/* --- Poll --- */
 
 static void fill(const rd_kafka_message_t *m, struct avow_bus_msg *msg)
 {
@@ -122,8 +121,7 @@ static enum avow_rc consumer_poll(struct avow_bus_consumer *base, unsigned timeo
     return AVOW_OK;
 }
 
-/* --- Committed offsets
- * -------------------------------------------------------------------------------- */
+/* --- Committed offsets --- */
 
 static enum avow_rc consumer_committed(struct avow_bus_consumer *base, const struct avow_bus_tp *tp,
                                        unsigned timeout_ms, int64_t *out, struct avow_err *err)
@@ -186,8 +184,7 @@ static enum avow_rc consumer_commit(struct avow_bus_consumer *base,
               : avow_err_set(err, AVOW_BUS, code, "committing offsets: %s", rd_kafka_err2str(code));
 }
 
-/* --- Life cycle
- * ----------------------------------------------------------------------------------------- */
+/* --- Life cycle --- */
 
 static void consumer_free(struct avow_bus_consumer *base)
 {
@@ -197,7 +194,7 @@ static void consumer_free(struct avow_bus_consumer *base)
         c->closing = true;
         (void)rd_kafka_consumer_close(c->rk); /* runs `revoked`, leaves the group */
         for (size_t i = 0; i < c->n_topics; i++)
-            rd_kafka_topic_destroy(c->topics[i]);
+            rd_kafka_topic_destroy(c->topics[i].rkt);
         rd_kafka_destroy(c->rk);
     }
     avow_kafka_parts_clear(c);

@@ -28,8 +28,7 @@ static void delivery_cb(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
     }
 }
 
-/* --- Records ------------------------------------------------------------------------------------
- */
+/* --- Records --- */
 
 static rd_kafka_topic_t *known_topic(const struct avow_kafka_producer *p, const char *name)
 {
@@ -152,8 +151,7 @@ static enum avow_rc flush(struct avow_bus_producer *base, unsigned timeout_ms, s
                                 "%zu records were not acknowledged within %u ms", late, timeout_ms);
 }
 
-/* --- Life cycle ----------------------------------------------------------------------------------
- */
+/* --- Life cycle --- */
 
 static void producer_free(struct avow_bus_producer *base)
 {

@@ -92,8 +92,7 @@ enum avow_rc avow_kafka_txn_begin(struct avow_bus_producer *base, struct avow_er
     return AVOW_OK;
 }
 
-/* --- Abort ---------------------------------------------------------------------------------------
- */
+/* --- Abort --- */
 
 static enum avow_rc abort_within(struct avow_kafka_producer *p, uint64_t timeout_ms,
                                  struct avow_err *err)
@@ -136,8 +135,7 @@ enum avow_rc avow_kafka_txn_give_up(struct avow_kafka_producer *p, rd_kafka_resp
     return avow_err_set(err, AVOW_BUS_RETRY, code, "transaction aborted: %s", text);
 }
 
-/* --- Offsets and commit
- * ---------------------------------------------------------------------------- */
+/* --- Offsets and commit --- */
 
 enum avow_rc avow_kafka_txn_send_offsets(struct avow_bus_producer *base,
                                          struct avow_bus_consumer *cb,

@@ -4,8 +4,7 @@
 
 #include "avow/base/banned.h"
 
-/* --- Logs
- * ------------------------------------------------------------------------------------------ */
+/* --- Logs --- */
 
 struct mem_topic *mem_topic_find(struct avow_bus_mem_broker *m, const char *name)
 {
@@ -74,8 +73,7 @@ int64_t mem_log_end(const struct mem_log *log, bool uncommitted)
     return (int64_t)log->n;
 }
 
-/* --- Groups
- * ---------------------------------------------------------------------------------------- */
+/* --- Groups --- */
 
 struct mem_group *mem_group_get(struct avow_bus_mem_broker *m, const char *name)
 {
@@ -172,8 +170,7 @@ enum avow_rc mem_txn_end(struct mem_producer *p, enum mem_txn_state state, struc
     return AVOW_OK;
 }
 
-/* --- The bus
- * ---------------------------------------------------------------------------------------- */
+/* --- The bus --- */
 
 static enum avow_rc is_mock(struct avow_bus *b, unsigned timeout_ms, bool *out,
                             struct avow_err *err)
@@ -310,8 +307,7 @@ enum avow_rc avow_bus_mem_new(struct avow_bus_mem_broker *m, struct avow_bus **o
     return AVOW_OK;
 }
 
-/* --- The broker
- * -------------------------------------------------------------------------------------- */
+/* --- The broker --- */
 
 enum avow_rc avow_bus_mem_broker_new(struct avow_bus_mem_broker **out, struct avow_err *err)
 {

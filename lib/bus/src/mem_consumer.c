@@ -4,8 +4,7 @@
 
 #include "avow/base/banned.h"
 
-/* --- Membership
- * ------------------------------------------------------------------------------------------ */
+/* --- Membership --- */
 
 enum avow_rc mem_member_check(const struct mem_consumer *c, struct avow_err *err)
 {
@@ -136,8 +135,7 @@ void avow_bus_mem_expire(struct avow_bus_consumer *base)
     mem_unlock(c->broker);
 }
 
-/* --- Assignment
- * ------------------------------------------------------------------------------------------- */
+/* --- Assignment --- */
 
 static struct mem_part *part_find(struct mem_consumer *c, const struct avow_bus_tp *tp)
 {
@@ -250,9 +248,7 @@ static enum avow_rc watermarks(struct avow_bus_consumer *base, const struct avow
                               tp->partition);
 }
 
-/* --- Poll
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- Poll --- */
 
 static bool is_visible(const struct mem_consumer *c, const struct mem_record *r)
 {
@@ -324,8 +320,7 @@ static enum avow_rc poll(struct avow_bus_consumer *base, unsigned timeout_ms,
     return rc;
 }
 
-/* --- Committed offsets
- * ---------------------------------------------------------------------------------------- */
+/* --- Committed offsets --- */
 
 static enum avow_rc committed_locked(struct mem_consumer *c, const struct avow_bus_tp *tp,
                                      int64_t *out, struct avow_err *err)
@@ -376,9 +371,7 @@ static enum avow_rc commit(struct avow_bus_consumer *base, const struct avow_bus
     return rc;
 }
 
-/* --- Life cycle
- * -------------------------------------------------------------------------------------------------
- */
+/* --- Life cycle --- */
 
 static void consumer_free(struct avow_bus_consumer *base)
 {

@@ -23,8 +23,7 @@ static enum avow_rc check(const struct mem_producer *p, bool want_open, struct a
     return AVOW_OK;
 }
 
-/* --- Records
- * ------------------------------------------------------------------------------------------ */
+/* --- Records --- */
 
 static enum avow_rc touch(struct mem_producer *p, struct mem_log *log, struct avow_err *err)
 {
@@ -92,8 +91,7 @@ static size_t in_flight(struct avow_bus_producer *base)
     return 0;
 }
 
-/* --- Transactions
- * ------------------------------------------------------------------------------------- */
+/* --- Transactions --- */
 
 static enum avow_rc begin_locked(struct mem_producer *p, struct avow_err *err)
 {
@@ -181,8 +179,7 @@ static enum avow_rc txn_abort(struct avow_bus_producer *base, unsigned timeout_m
     return rc;
 }
 
-/* --- Life cycle
- * --------------------------------------------------------------------------------------- */
+/* --- Life cycle --- */
 
 /* Aborts like bus_kafka does; a fenced one was aborted by its successor. */
 static void producer_free(struct avow_bus_producer *base)

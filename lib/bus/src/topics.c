@@ -93,8 +93,7 @@ static size_t settings_of(const struct run *r, const struct avow_topic_def *def,
     return def->n_config + 1;
 }
 
-/* --- Comparing
- * ------------------------------------------------------------------------------------ */
+/* --- Comparing --- */
 
 /* True if `list` (a,b,c) has the word. */
 static bool has_word(const char *list, struct avow_str word)
@@ -166,8 +165,7 @@ static enum avow_rc compare(const struct run *r, const struct avow_topic_def *de
     return AVOW_OK;
 }
 
-/* --- One topic
- * ------------------------------------------------------------------------------------- */
+/* --- One topic --- */
 
 static enum avow_rc create(const struct run *r, const struct avow_topic_def *def, const char *topic,
                            struct avow_err *err)

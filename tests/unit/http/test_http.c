@@ -25,8 +25,7 @@
 
 #include "avow/base/banned.h"
 
-/* --- A server that answers one request with given bytes
- * ------------------------------------------- */
+/* --- A server that answers one request with given bytes --- */
 
 struct server {
     int listener;
@@ -140,8 +139,7 @@ static void call_against(struct call *c, struct server *s)
     server_stop(s);
 }
 
-/* --- Plain HTTP
- * ------------------------------------------------------------------------------------ */
+/* --- Plain HTTP --- */
 
 static void test_request__ok__status_and_body(void **state)
 {
@@ -321,8 +319,7 @@ static void test_new__missing_files__are_a_configuration_error(void **state)
     }
 }
 
-/* --- HTTPS
- * ------------------------------------------------------------------------------------------ */
+/* --- HTTPS --- */
 
 struct tls {
     char folder[64];
