@@ -257,14 +257,14 @@ enum avow_rc avow_kafka_producer_new(struct avow_bus *b, const struct avow_bus_p
                                      struct avow_bus_producer **out, struct avow_err *err)
 {
     struct avow_kafka *k = (struct avow_kafka *)b;
-    assert(!opts->transactional_id == !opts->txn_timeout_ms);
+    assert(!opts->transactional_id || opts->txn_timeout_ms);
     AVOW_CLEANUP(avow_bus_producer_free) struct avow_bus_producer *owner = NULL;
     struct avow_kafka_producer *p = calloc(1, sizeof(*p));
     if (!p)
         return avow_err_set(err, AVOW_NOMEM, 0, "producer");
     p->base.vt = &producer_vtable;
     owner = &p->base;
-    p->txn_timeout_ms = opts->txn_timeout_ms;
+    p->txn_timeout_ms = opts->transactional_id ? opts->txn_timeout_ms : 0;
     AVOW_CLEANUP_VAL(avow_kafka_conf_deinit) struct avow_kafka_conf conf = {NULL};
     enum avow_rc rc = avow_kafka_conf_new(k, RD_KAFKA_PRODUCER, &p->health, &conf, err);
     if (!rc)
