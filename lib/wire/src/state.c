@@ -305,56 +305,57 @@ static void print_boot_result(struct avow_js *j, const struct avow_boot_result *
     avow_js_str(j, "outcome", avow_str_from(avow_outcome_text(v->outcome)));
 }
 
-static void decode_open_fold_recent(struct avow_dec *d, struct avow_open_fold *v)
+static void decode_fold_chain_now(struct avow_dec *d, struct avow_fold_chain *v)
 {
-    struct avow_dec_array a = avow_dec_array(d, "recent", 5, sizeof *v->recent, 1);
+    struct avow_dec_array a = avow_dec_array(d, "now", 4, sizeof *v->now, 1);
+    for (struct avow_bytes *item; (item = avow_dec_next(d, &a));)
+        *item = avow_dec_bytes(d, NULL, 64);
+    v->now = a.items;
+    v->now_count = avow_dec_array_end(d, &a);
+}
+
+static void decode_fold_chain_recent(struct avow_dec *d, struct avow_fold_chain *v)
+{
+    struct avow_dec_array a = avow_dec_array(d, "recent", 20, sizeof *v->recent, 1);
     for (struct avow_bytes *item; (item = avow_dec_next(d, &a));)
         *item = avow_dec_bytes(d, NULL, 64);
     v->recent = a.items;
     v->recent_count = avow_dec_array_end(d, &a);
 }
 
-static void decode_open_fold_findings(struct avow_dec *d, struct avow_open_fold *v)
+static void decode_fold_chain_pending_values(struct avow_dec *d, struct avow_fold_chain *v)
 {
-    struct avow_dec_array a = avow_dec_array(d, "findings", 32, sizeof *v->findings, 4);
-    for (struct avow_finding *item; (item = avow_dec_next(d, &a));)
-        avow_decode_finding(d, item);
-    v->findings = a.items;
-    v->findings_count = avow_dec_array_end(d, &a);
+    struct avow_dec_array a = avow_dec_array(d, "pending_values", 4, sizeof *v->pending_values, 1);
+    for (struct avow_bytes *item; (item = avow_dec_next(d, &a));)
+        *item = avow_dec_bytes(d, NULL, 64);
+    v->pending_values = a.items;
+    v->pending_values_count = avow_dec_array_end(d, &a);
 }
 
-static void decode_open_fold(struct avow_dec *d, struct avow_open_fold *v)
+static void decode_fold_chain(struct avow_dec *d, struct avow_fold_chain *v)
 {
-    avow_dec_fixed(d, "tag", v->tag, sizeof v->tag);
-    v->offset = avow_dec_u63(d, "offset");
-    avow_dec_enter(d, "order");
-    avow_decode_order_token(d, &v->order);
-    avow_dec_leave(d);
-    v->epoch = avow_dec_u63(d, "epoch");
-    v->issued_ms = avow_dec_u63(d, "issued_ms");
-    v->service_ms = avow_dec_u63(d, "service_ms");
-    v->started_service_ms = avow_dec_u63(d, "started_service_ms");
-    avow_dec_fixed(d, "expect", v->expect, sizeof v->expect);
-    v->index = avow_dec_u16(d, "index");
-    v->parts = avow_dec_u16(d, "parts");
-    v->hash = (enum avow_hash_alg)avow_dec_index(d, "hash", AVOW_HASH_ALG_COUNT);
-    v->bank = (enum avow_hash_alg)avow_dec_index(d, "bank", AVOW_HASH_ALG_COUNT);
-    v->pcr_digest = avow_dec_bytes(d, "pcr_digest", 64);
-    v->body = avow_dec_bytes(d, "body", 16384);
-    avow_dec_enter(d, "provisional");
-    decode_ima_position(d, &v->provisional);
-    avow_dec_leave(d);
-    decode_open_fold_recent(d, v);
+    v->mode = (enum avow_ima_mode)avow_dec_index(d, "mode", AVOW_IMA_MODE_COUNT);
+    v->from_stored = avow_dec_bool(d, "from_stored");
+    decode_fold_chain_now(d, v);
+    decode_fold_chain_recent(d, v);
     v->pending_found = avow_dec_bool(d, "pending_found");
-    v->boot_log_seen = avow_dec_bool(d, "boot_log_seen");
-    v->entries = avow_dec_u32(d, "entries");
-    decode_open_fold_findings(d, v);
-    v->findings_total = avow_dec_u32(d, "findings_total");
+    v->pending_at = avow_dec_u63(d, "pending_at");
+    decode_fold_chain_pending_values(d, v);
 }
 
-static void encode_open_fold_recent(struct avow_enc *e, const struct avow_open_fold *v)
+static void encode_fold_chain_now(struct avow_enc *e, const struct avow_fold_chain *v)
 {
-    size_t n = avow_enc_array(e, "recent", 5, v->recent_count);
+    size_t n = avow_enc_array(e, "now", 4, v->now_count);
+    for (size_t i = 0; i < n; i++) {
+        avow_enc_item(e, i);
+        avow_enc_bytes(e, NULL, 64, v->now[i]);
+    }
+    avow_enc_array_end(e);
+}
+
+static void encode_fold_chain_recent(struct avow_enc *e, const struct avow_fold_chain *v)
+{
+    size_t n = avow_enc_array(e, "recent", 20, v->recent_count);
     for (size_t i = 0; i < n; i++) {
         avow_enc_item(e, i);
         avow_enc_bytes(e, NULL, 64, v->recent[i]);
@@ -362,12 +363,129 @@ static void encode_open_fold_recent(struct avow_enc *e, const struct avow_open_f
     avow_enc_array_end(e);
 }
 
-static void encode_open_fold_findings(struct avow_enc *e, const struct avow_open_fold *v)
+static void encode_fold_chain_pending_values(struct avow_enc *e, const struct avow_fold_chain *v)
 {
-    size_t n = avow_enc_array(e, "findings", 32, v->findings_count);
+    size_t n = avow_enc_array(e, "pending_values", 4, v->pending_values_count);
     for (size_t i = 0; i < n; i++) {
         avow_enc_item(e, i);
-        avow_encode_finding(e, &v->findings[i]);
+        avow_enc_bytes(e, NULL, 64, v->pending_values[i]);
+    }
+    avow_enc_array_end(e);
+}
+
+static void encode_fold_chain(struct avow_enc *e, const struct avow_fold_chain *v)
+{
+    avow_enc_index(e, "mode", AVOW_IMA_MODE_COUNT, (uint32_t)v->mode);
+    avow_enc_bool(e, v->from_stored);
+    encode_fold_chain_now(e, v);
+    encode_fold_chain_recent(e, v);
+    avow_enc_bool(e, v->pending_found);
+    avow_enc_u63(e, "pending_at", v->pending_at);
+    encode_fold_chain_pending_values(e, v);
+}
+
+static void print_fold_chain(struct avow_js *j, const struct avow_fold_chain *v)
+{
+    avow_js_str(j, "mode", avow_str_from(avow_ima_mode_text(v->mode)));
+    avow_js_bool(j, "from_stored", v->from_stored);
+    avow_js_open(j, "now", '[');
+    for (size_t i = 0; i < v->now_count; i++)
+        avow_js_bytes(j, NULL, v->now[i]);
+    avow_js_close(j, ']');
+    avow_js_open(j, "recent", '[');
+    for (size_t i = 0; i < v->recent_count; i++)
+        avow_js_bytes(j, NULL, v->recent[i]);
+    avow_js_close(j, ']');
+    avow_js_bool(j, "pending_found", v->pending_found);
+    avow_js_u64(j, "pending_at", v->pending_at);
+    avow_js_open(j, "pending_values", '[');
+    for (size_t i = 0; i < v->pending_values_count; i++)
+        avow_js_bytes(j, NULL, v->pending_values[i]);
+    avow_js_close(j, ']');
+}
+
+static void decode_open_fold_proven(struct avow_dec *d, struct avow_open_fold *v)
+{
+    struct avow_dec_array a = avow_dec_array(d, "proven", 4, sizeof *v->proven, 1);
+    for (struct avow_bytes *item; (item = avow_dec_next(d, &a));)
+        *item = avow_dec_bytes(d, NULL, 64);
+    v->proven = a.items;
+    v->proven_count = avow_dec_array_end(d, &a);
+}
+
+static void decode_open_fold_pcrs(struct avow_dec *d, struct avow_open_fold *v)
+{
+    struct avow_dec_array a = avow_dec_array(d, "pcrs", 4, sizeof *v->pcrs, 1);
+    for (uint16_t *item; (item = avow_dec_next(d, &a));)
+        *item = avow_dec_u16(d, NULL);
+    v->pcrs = a.items;
+    v->pcrs_count = avow_dec_array_end(d, &a);
+}
+
+static void decode_open_fold_chains(struct avow_dec *d, struct avow_open_fold *v)
+{
+    struct avow_dec_array a = avow_dec_array(d, "chains", 4, sizeof *v->chains, 7);
+    for (struct avow_fold_chain *item; (item = avow_dec_next(d, &a));)
+        decode_fold_chain(d, item);
+    v->chains = a.items;
+    v->chains_count = avow_dec_array_end(d, &a);
+}
+
+static void decode_open_fold(struct avow_dec *d, struct avow_open_fold *v)
+{
+    avow_dec_fixed(d, "tag", v->tag, sizeof v->tag);
+    v->offset = avow_dec_u63(d, "offset");
+    v->epoch = avow_dec_u63(d, "epoch");
+    v->issued_ms = avow_dec_u63(d, "issued_ms");
+    v->service_ms = avow_dec_u63(d, "service_ms");
+    v->progress_service_ms = avow_dec_u63(d, "progress_service_ms");
+    avow_dec_fixed(d, "expect", v->expect, sizeof v->expect);
+    v->index = avow_dec_u16(d, "index");
+    v->bytes = avow_dec_u32(d, "bytes");
+    avow_dec_fixed(d, "demands", v->demands, sizeof v->demands);
+    v->attest = avow_dec_bytes(d, "attest", 1024);
+    v->hash = (enum avow_hash_alg)avow_dec_index(d, "hash", AVOW_HASH_ALG_COUNT);
+    v->bank = (enum avow_hash_alg)avow_dec_index(d, "bank", AVOW_HASH_ALG_COUNT);
+    v->body = avow_dec_bytes(d, "body", 4096);
+    v->kexec = avow_dec_bool(d, "kexec");
+    v->run_starts = avow_dec_bool(d, "run_starts");
+    v->into_rebase = avow_dec_bool(d, "into_rebase");
+    v->from_zero = avow_dec_bool(d, "from_zero");
+    v->repeated_aggregate = avow_dec_bool(d, "repeated_aggregate");
+    v->known = avow_dec_u63(d, "known");
+    v->next = avow_dec_u63(d, "next");
+    v->proven_at = avow_dec_u63(d, "proven_at");
+    decode_open_fold_proven(d, v);
+    decode_open_fold_pcrs(d, v);
+    decode_open_fold_chains(d, v);
+}
+
+static void encode_open_fold_proven(struct avow_enc *e, const struct avow_open_fold *v)
+{
+    size_t n = avow_enc_array(e, "proven", 4, v->proven_count);
+    for (size_t i = 0; i < n; i++) {
+        avow_enc_item(e, i);
+        avow_enc_bytes(e, NULL, 64, v->proven[i]);
+    }
+    avow_enc_array_end(e);
+}
+
+static void encode_open_fold_pcrs(struct avow_enc *e, const struct avow_open_fold *v)
+{
+    size_t n = avow_enc_array(e, "pcrs", 4, v->pcrs_count);
+    for (size_t i = 0; i < n; i++) {
+        avow_enc_item(e, i);
+        avow_enc_u16(e, NULL, v->pcrs[i]);
+    }
+    avow_enc_array_end(e);
+}
+
+static void encode_open_fold_chains(struct avow_enc *e, const struct avow_open_fold *v)
+{
+    size_t n = avow_enc_array(e, "chains", 4, v->chains_count);
+    for (size_t i = 0; i < n; i++) {
+        avow_enc_item(e, i);
+        encode_fold_chain(e, &v->chains[i]);
     }
     avow_enc_array_end(e);
 }
@@ -376,67 +494,70 @@ static void encode_open_fold(struct avow_enc *e, const struct avow_open_fold *v)
 {
     avow_enc_fixed(e, v->tag, sizeof v->tag);
     avow_enc_u63(e, "offset", v->offset);
-    avow_enc_enter(e, "order");
-    avow_encode_order_token(e, &v->order);
-    avow_enc_leave(e);
     avow_enc_u63(e, "epoch", v->epoch);
     avow_enc_u63(e, "issued_ms", v->issued_ms);
     avow_enc_u63(e, "service_ms", v->service_ms);
-    avow_enc_u63(e, "started_service_ms", v->started_service_ms);
+    avow_enc_u63(e, "progress_service_ms", v->progress_service_ms);
     avow_enc_fixed(e, v->expect, sizeof v->expect);
     avow_enc_u16(e, "index", v->index);
-    avow_enc_u16(e, "parts", v->parts);
+    avow_enc_u32(e, "bytes", v->bytes);
+    avow_enc_fixed(e, v->demands, sizeof v->demands);
+    avow_enc_bytes(e, "attest", 1024, v->attest);
     avow_enc_index(e, "hash", AVOW_HASH_ALG_COUNT, (uint32_t)v->hash);
     avow_enc_index(e, "bank", AVOW_HASH_ALG_COUNT, (uint32_t)v->bank);
-    avow_enc_bytes(e, "pcr_digest", 64, v->pcr_digest);
-    avow_enc_bytes(e, "body", 16384, v->body);
-    avow_enc_enter(e, "provisional");
-    encode_ima_position(e, &v->provisional);
-    avow_enc_leave(e);
-    encode_open_fold_recent(e, v);
-    avow_enc_bool(e, v->pending_found);
-    avow_enc_bool(e, v->boot_log_seen);
-    avow_enc_u32(e, "entries", v->entries);
-    encode_open_fold_findings(e, v);
-    avow_enc_u32(e, "findings_total", v->findings_total);
+    avow_enc_bytes(e, "body", 4096, v->body);
+    avow_enc_bool(e, v->kexec);
+    avow_enc_bool(e, v->run_starts);
+    avow_enc_bool(e, v->into_rebase);
+    avow_enc_bool(e, v->from_zero);
+    avow_enc_bool(e, v->repeated_aggregate);
+    avow_enc_u63(e, "known", v->known);
+    avow_enc_u63(e, "next", v->next);
+    avow_enc_u63(e, "proven_at", v->proven_at);
+    encode_open_fold_proven(e, v);
+    encode_open_fold_pcrs(e, v);
+    encode_open_fold_chains(e, v);
 }
 
 static void print_open_fold(struct avow_js *j, const struct avow_open_fold *v)
 {
     avow_js_bytes(j, "tag", AVOW_BYTES_OF(v->tag));
     avow_js_u64(j, "offset", v->offset);
-    avow_js_open(j, "order", '{');
-    avow_print_order_token(j, &v->order);
-    avow_js_close(j, '}');
     avow_js_u64(j, "epoch", v->epoch);
     avow_js_u64(j, "issued_ms", v->issued_ms);
     avow_js_u64(j, "service_ms", v->service_ms);
-    avow_js_u64(j, "started_service_ms", v->started_service_ms);
+    avow_js_u64(j, "progress_service_ms", v->progress_service_ms);
     avow_js_bytes(j, "expect", AVOW_BYTES_OF(v->expect));
     avow_js_u64(j, "index", v->index);
-    avow_js_u64(j, "parts", v->parts);
+    avow_js_u64(j, "bytes", v->bytes);
+    avow_js_bytes(j, "demands", AVOW_BYTES_OF(v->demands));
+    avow_js_bytes(j, "attest", v->attest);
     avow_js_str(j, "hash", avow_str_from(avow_hash_alg_text(v->hash)));
     avow_js_str(j, "bank", avow_str_from(avow_hash_alg_text(v->bank)));
-    avow_js_bytes(j, "pcr_digest", v->pcr_digest);
     avow_js_bytes(j, "body", v->body);
-    avow_js_open(j, "provisional", '{');
-    print_ima_position(j, &v->provisional);
-    avow_js_close(j, '}');
-    avow_js_open(j, "recent", '[');
-    for (size_t i = 0; i < v->recent_count; i++)
-        avow_js_bytes(j, NULL, v->recent[i]);
+    avow_js_bool(j, "kexec", v->kexec);
+    avow_js_bool(j, "run_starts", v->run_starts);
+    avow_js_bool(j, "into_rebase", v->into_rebase);
+    avow_js_bool(j, "from_zero", v->from_zero);
+    avow_js_bool(j, "repeated_aggregate", v->repeated_aggregate);
+    avow_js_u64(j, "known", v->known);
+    avow_js_u64(j, "next", v->next);
+    avow_js_u64(j, "proven_at", v->proven_at);
+    avow_js_open(j, "proven", '[');
+    for (size_t i = 0; i < v->proven_count; i++)
+        avow_js_bytes(j, NULL, v->proven[i]);
     avow_js_close(j, ']');
-    avow_js_bool(j, "pending_found", v->pending_found);
-    avow_js_bool(j, "boot_log_seen", v->boot_log_seen);
-    avow_js_u64(j, "entries", v->entries);
-    avow_js_open(j, "findings", '[');
-    for (size_t i = 0; i < v->findings_count; i++) {
+    avow_js_open(j, "pcrs", '[');
+    for (size_t i = 0; i < v->pcrs_count; i++)
+        avow_js_u64(j, NULL, v->pcrs[i]);
+    avow_js_close(j, ']');
+    avow_js_open(j, "chains", '[');
+    for (size_t i = 0; i < v->chains_count; i++) {
         avow_js_open(j, NULL, '{');
-        avow_print_finding(j, &v->findings[i]);
+        print_fold_chain(j, &v->chains[i]);
         avow_js_close(j, '}');
     }
     avow_js_close(j, ']');
-    avow_js_u64(j, "findings_total", v->findings_total);
 }
 
 static void decode_last_verdict(struct avow_dec *d, struct avow_last_verdict *v)

@@ -65,13 +65,13 @@ static void absent_pending_is_not_looked_at(struct avow_state *s)
 }
 static void huge_nested_clock(struct avow_state *s)
 {
-    s->has_open = true;
-    s->open.order.clock = UINT64_MAX;
+    s->has_pending = true;
+    s->pending.order.clock = UINT64_MAX;
 }
 static void nested_bank(struct avow_state *s)
 {
     s->has_open = true;
-    s->open.provisional.bank = (enum avow_hash_alg)7;
+    s->open.bank = (enum avow_hash_alg)7;
 }
 static void text_with_nul(struct avow_state *s)
 {
@@ -81,20 +81,115 @@ static void text_not_utf8(struct avow_state *s)
 {
     s->severity = AVOW_STR_LIT("\xC3(");
 }
-static void whole_record(struct avow_state *s)
+/* Everything that a worker of this version writes, at its caps: all but keyrings and dm. */
+static void full_position(struct avow_ima_position *p)
+{
+    static struct avow_ima_pcr pcrs[4];
+    for (uint16_t i = 0; i < 4; i++)
+        pcrs[i] = (struct avow_ima_pcr){0xFFFF, avow_bytes_make(long_text, 64),
+                                        avow_bytes_make(long_text, 64)};
+    *p = (struct avow_ima_position){
+        .proven_count = INT64_MAX, .claimed_count = INT64_MAX, .pcrs = pcrs, .pcrs_count = 4};
+}
+static void full_open(struct avow_open_fold *o)
+{
+    static struct avow_bytes values[20];
+    static struct avow_fold_chain chains[4];
+    static const uint16_t pcrs[4] = {0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF};
+    for (size_t i = 0; i < 20; i++)
+        values[i] = avow_bytes_make(long_text, 64);
+    for (size_t i = 0; i < 4; i++)
+        chains[i] = (struct avow_fold_chain){.now = values,
+                                             .now_count = 4,
+                                             .recent = values,
+                                             .recent_count = 20,
+                                             .pending_at = INT64_MAX,
+                                             .pending_values = values,
+                                             .pending_values_count = 4};
+    *o = (struct avow_open_fold){.offset = INT64_MAX,
+                                 .epoch = INT64_MAX,
+                                 .issued_ms = INT64_MAX,
+                                 .service_ms = INT64_MAX,
+                                 .progress_service_ms = INT64_MAX,
+                                 .index = 0xFFFF,
+                                 .bytes = UINT32_MAX,
+                                 .attest = avow_bytes_make(long_text, 1024),
+                                 .body = avow_bytes_make(long_text, 4096),
+                                 .known = INT64_MAX,
+                                 .next = INT64_MAX,
+                                 .proven_at = INT64_MAX,
+                                 .proven = values,
+                                 .proven_count = 4,
+                                 .pcrs = pcrs,
+                                 .pcrs_count = 4,
+                                 .chains = chains,
+                                 .chains_count = 4};
+}
+static void full_pending(struct avow_pending_quote *p)
+{
+    static struct avow_bytes values[24];
+    for (size_t i = 0; i < 24; i++)
+        values[i] = avow_bytes_make(long_text, 64);
+    *p = (struct avow_pending_quote){.offset = INT64_MAX,
+                                     .pcr_digest = values[0],
+                                     .epoch = INT64_MAX,
+                                     .issued_ms = INT64_MAX,
+                                     .service_ms = INT64_MAX,
+                                     .order = {UINT32_MAX, UINT32_MAX, INT64_MAX},
+                                     .from = INT64_MAX,
+                                     .values = values,
+                                     .values_count = 24};
+}
+static void full_lists(struct avow_state *s)
 {
     static struct avow_finding large[32];
-    static struct avow_finding open_large[32];
-    for (size_t i = 0; i < 32; i++) {
+    static struct avow_drop_count dropped[24];
+    for (size_t i = 0; i < 32; i++)
         large[i] = (struct avow_finding){text(96), text(32), text(256), text(512)};
-        open_large[i] = large[i];
-    }
+    for (size_t i = 0; i < 8; i++)
+        heads[i] = (struct avow_head_ref){.name = text(128), .generation = INT64_MAX};
+    for (size_t i = 0; i < 24; i++)
+        dropped[i].count = INT64_MAX;
     s->findings = large;
     s->findings_count = 32;
-    s->has_open = true;
-    s->open.findings = open_large;
-    s->open.findings_count = 32;
-    s->open.body = avow_bytes_make(long_text, 16384);
+    s->findings_total = UINT32_MAX;
+    s->heads = heads;
+    s->heads_count = 8;
+    s->dropped = dropped;
+    s->dropped_count = 24;
+}
+static void largest_state(struct avow_state *s)
+{
+    s->key = text(128);
+    s->partition = INT32_MAX;
+    s->seq = s->transitions = s->enrollment_generation = s->bundle_version = INT64_MAX;
+    s->first_seen_service_ms = s->epoch = s->credit_ms = s->stale_since_service_ms = INT64_MAX;
+    s->has_order = s->has_boot_id = s->has_as_of = s->has_qualified_signer = true;
+    s->order = (struct avow_order_token){UINT32_MAX, UINT32_MAX, INT64_MAX};
+    s->as_of = (struct avow_as_of){INT64_MAX, INT64_MAX, INT64_MAX};
+    s->severity = text(32);
+    s->qualified_signer = avow_bytes_make(long_text, 66);
+    s->has_ima = s->has_rebase = s->has_pending = s->has_open = true;
+    full_position(&s->ima);
+    full_position(&s->rebase);
+    full_open(&s->open);
+    full_pending(&s->pending);
+    full_lists(s);
+    s->pcr_values = s->pending.values;
+    s->pcr_values_count = 24;
+    s->has_pcr_bank = s->has_boot = s->has_last_verdict = s->has_payload_key = true;
+    s->boot.has_policy_sha256 = s->boot.has_log_sha256 = true;
+    s->last_verdict = (struct avow_last_verdict){
+        .epoch = INT64_MAX, .emitted_service_ms = INT64_MAX, .clock = INT64_MAX};
+    s->appraised = s->payload_released = s->rebase_due_ms = INT64_MAX;
+    s->resync = (struct avow_resync_state){UINT32_MAX, INT64_MAX};
+    s->has_evidence = true;
+    s->evidence = (struct avow_evidence_ref){.partition = INT32_MAX, .offset = INT64_MAX};
+}
+static void whole_record(struct avow_state *s)
+{
+    largest_state(s);
+    s->ima.dm = s->rebase.dm = avow_bytes_make(long_text, 16384);
 }
 
 static const struct {
@@ -113,10 +208,12 @@ static const struct {
     {too_many_heads, AVOW_LIMIT, "state.heads: more than 8 items"},
     {long_pending_digest, AVOW_LIMIT, "state.pending.pcr_digest: longer than 64"},
     {absent_pending_is_not_looked_at, AVOW_OK, ""},
-    {huge_nested_clock, AVOW_LIMIT, "state.open.order.clock: 18446744073709551615 is out of range"},
-    {nested_bank, AVOW_LIMIT, "state.open.provisional.bank: index 7 of 4"},
+    {huge_nested_clock, AVOW_LIMIT,
+     "state.pending.order.clock: 18446744073709551615 is out of range"},
+    {nested_bank, AVOW_LIMIT, "state.open.bank: index 7 of 4"},
     {text_with_nul, AVOW_PARSE, "state.severity: not UTF-8"},
     {text_not_utf8, AVOW_PARSE, "state.severity: not UTF-8"},
+    {largest_state, AVOW_OK, ""},
     {whole_record, AVOW_LIMIT, "state: record longer than 65536"},
 };
 
@@ -137,6 +234,22 @@ static void test_encode__outside_a_cap_or_range__is_refused_by_name(void **state
         assert_true(rc ? b.len == 0 : b.len > AVOW_WIRE_FRAME_LEN);
         avow_buf_deinit(&b);
     }
+}
+
+/* Whatever happens, a state can be written (PROTOCOL B6): its parts are bounded, and so is their
+ * sum. */
+static void test_encode__largest_state__is_well_below_the_cap(void **state)
+{
+    (void)state;
+    struct avow_state s = {0};
+    struct avow_buf b;
+    memset(long_text, 'x', sizeof long_text);
+    avow_buf_init(&b, 1u << 20);
+    largest_state(&s);
+    assert_int_equal(avow_state_encode(&s, &b, NULL), AVOW_OK);
+    print_message("the largest state has %zu bytes\n", b.len);
+    assert_in_range(b.len, 40000, 65536 - 8192);
+    avow_buf_deinit(&b);
 }
 
 static void test_encode__union_tag_out_of_range__is_refused_by_name(void **state)
@@ -189,6 +302,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_encode__outside_a_cap_or_range__is_refused_by_name),
+        cmocka_unit_test(test_encode__largest_state__is_well_below_the_cap),
         cmocka_unit_test(test_encode__union_tag_out_of_range__is_refused_by_name),
         cmocka_unit_test(test_encode__no_error_struct__still_refuses),
         cmocka_unit_test(test_decode__index_out_of_range__is_refused_by_name),

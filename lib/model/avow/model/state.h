@@ -89,33 +89,74 @@ struct avow_boot_result {
     enum avow_outcome outcome;
 };
 
-/* Multi-part evidence under way. */
+/* One hypothesis about where the fold began and how the kernel extends the bank. */
+struct avow_fold_chain {
+    enum avow_ima_mode mode;
+    /* Began at the stored value, not at zeros. */
+    bool from_stored;
+    /* Running values, by tracked PCR. */
+    const struct avow_bytes *now;
+    size_t now_count;
+    /* The last of them, newest first. */
+    const struct avow_bytes *recent;
+    size_t recent_count;
+    /* It passed through the value of the pending quote. */
+    bool pending_found;
+    /* Entries folded there. */
+    uint64_t pending_at;
+    /* Running values there. */
+    const struct avow_bytes *pending_values;
+    size_t pending_values_count;
+};
+
+/* Multi-part evidence under way (PROTOCOL R3, B4): its head is attributed, its last part has not
+ * come. */
 struct avow_open_fold {
+    /* SHA-256(attest), first 16 bytes. */
     uint8_t tag[16];
     /* Kafka offset of its head record. */
     uint64_t offset;
-    struct avow_order_token order;
+    /* Of the marker that it answers. */
     uint64_t epoch;
     uint64_t issued_ms;
     uint64_t service_ms;
-    uint64_t started_service_ms;
+    /* Service time when its last record was accepted. */
+    uint64_t progress_service_ms;
+    /* What the next part must hash to. */
     uint8_t expect[32];
+    /* Of the last part that was accepted. */
     uint16_t index;
-    uint16_t parts;
+    /* Of all parts so far. */
+    uint32_t bytes;
+    /* Digest of the enrolment and the policies that its head was judged by. */
+    uint8_t demands[32];
+    /* The quote of its head. */
+    struct avow_bytes attest;
+    /* Of its signature scheme. */
     enum avow_hash_alg hash;
     enum avow_hash_alg bank;
-    struct avow_bytes pcr_digest;
+    /* As received. */
     struct avow_bytes body;
-    struct avow_ima_position provisional;
-    /* Last running values of PCR 10. */
-    const struct avow_bytes *recent;
-    size_t recent_count;
-    bool pending_found;
-    bool boot_log_seen;
-    uint32_t entries;
-    const struct avow_finding *findings;
-    size_t findings_count;
-    uint32_t findings_total;
+    bool kexec;
+    /* Everything is judged anew from entry 0 by this evidence. */
+    bool run_starts;
+    /* Its result is folded beside the stored position. */
+    bool into_rebase;
+    bool from_zero;
+    bool repeated_aggregate;
+    /* Entries before this index were folded and judged before. */
+    uint64_t known;
+    /* Index of the next entry. */
+    uint64_t next;
+    /* Proven entries of the stored position that is continued. */
+    uint64_t proven_at;
+    const struct avow_bytes *proven;
+    size_t proven_count;
+    /* Tracked PCRs; the first is PCR 10. */
+    const uint16_t *pcrs;
+    size_t pcrs_count;
+    const struct avow_fold_chain *chains;
+    size_t chains_count;
 };
 
 /* What was last published. */

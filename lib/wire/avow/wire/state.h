@@ -9,7 +9,7 @@
 
 extern const struct avow_wire_schema avow_wire_state_schema;
 
-/* 136 to 65536 bytes (its fields at their caps would be 12926432: leave room). Errors and
+/* 136 to 65536 bytes (its fields at their caps would be 8611667: leave room). Errors and
  * ownership: wire.h. */
 enum avow_rc avow_state_encode(const struct avow_state *v, struct avow_buf *out,
                                struct avow_err *err) AVOW_MUST_CHECK;
