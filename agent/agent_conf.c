@@ -77,8 +77,17 @@ static const struct avow_conf_option options[] = {
      .key = "ak_alg",
      .type = AVOW_CONF_ENUM,
      .def = "rsassa",
-     .values = "rsassa|rsapss|ecdsa",
-     .doc = "kind of a new attestation key: RSA 2048 or P-256, with SHA-256"},
+     .values = "rsassa|rsapss|ecdsa|ecdsa-p384",
+     .doc = "attestation key: RSA 2048 or P-256 with SHA-256, or P-384 with SHA-384; another value "
+            "makes a new key, which an operator has to accept"},
+    {.section = "tpm",
+     .key = "ek",
+     .type = AVOW_CONF_ENUM,
+     .def = "auto",
+     .values = "auto|L-1|L-2|H-1|H-2|H-3|H-4|H-6|H-7",
+     .doc =
+         "template of the endorsement key; auto: the first whose certificate the TPM holds, else "
+         "L-1"},
     {.section = "registrar",
      .key = "url",
      .type = AVOW_CONF_STR,

@@ -66,13 +66,15 @@ static bool hold_of(const struct avow_conf *conf)
 static enum avow_rc open_self(const struct avow_conf *conf, bool id_only, struct avow_tpm **tpm,
                               struct avow_self *self, struct avow_err *err)
 {
-    const struct avow_tpm_opts topts = {.tcti = avow_conf_str(conf, "tpm", "tcti"),
-                                        .hold = hold_of(conf),
-                                        .startup = avow_conf_bool(conf, "tpm", "startup")};
+    struct avow_tpm_opts topts = {.tcti = avow_conf_str(conf, "tpm", "tcti"),
+                                  .hold = hold_of(conf),
+                                  .startup = avow_conf_bool(conf, "tpm", "startup")};
     struct avow_self_opts sopts = {.id = avow_conf_str(conf, "agent", "id"),
                                    .state_dir = avow_conf_str(conf, "agent", "state_dir")};
     if (!avow_tpm_ak_alg_parse(avow_conf_str(conf, "tpm", "ak_alg"), &sopts.ak_alg))
         return avow_err_set(err, AVOW_CONFIG, 0, "tpm.ak_alg");
+    if (!avow_tpm_ek_parse(avow_conf_str(conf, "tpm", "ek"), &topts.ek))
+        return avow_err_set(err, AVOW_CONFIG, 0, "tpm.ek");
     enum avow_rc rc = avow_tpm_new(&topts, tpm, err);
     if (!rc)
         rc = avow_tpm_open(*tpm, err);

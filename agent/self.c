@@ -3,6 +3,7 @@
 #include "avow/base/file.h"
 #include "avow/base/log.h"
 #include "avow/crypto/ak.h"
+#include "avow/crypto/x509.h"
 #include "enroll_client.h"
 
 #include <errno.h>
@@ -45,6 +46,25 @@ enum avow_rc avow_self_identify(struct avow_tpm *t, const struct avow_self_opts 
     return AVOW_OK;
 }
 
+/* A registrar refuses it; here it is known which TPM to look at. */
+static void compare_cert(const struct avow_self *s, struct avow_bytes der)
+{
+    AVOW_CLEANUP(avow_ek_free) struct avow_ek *ek = NULL;
+    AVOW_CLEANUP(avow_cert_free) struct avow_cert *cert = NULL;
+    AVOW_CLEANUP(avow_pubkey_free) struct avow_pubkey *key = NULL;
+    struct avow_err why = {.rc = AVOW_OK};
+    enum avow_rc rc = avow_ek_parse(avow_buf_bytes(&s->ek_public), &ek, &why);
+    if (!rc)
+        rc = avow_cert_from_der(der, &cert, &why);
+    if (!rc)
+        rc = avow_cert_pubkey(cert, &key, &why);
+    if (!rc && !avow_pubkey_eq(key, avow_ek_key(ek)))
+        rc = avow_err_set(&why, AVOW_REFUSED, 0, "it certifies another key than this EK");
+    if (rc)
+        avow_log(WARN, "ek_cert.unfit", AVOW_KV_ERR(&why),
+                 AVOW_KV_STR("effect", "registrars that want an EK certificate will refuse it"));
+}
+
 static enum avow_rc load_certs(struct avow_tpm *t, struct avow_self *s, struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_tpm_certs_deinit) struct avow_tpm_certs certs;
@@ -52,6 +72,8 @@ static enum avow_rc load_certs(struct avow_tpm *t, struct avow_self *s, struct a
     enum avow_rc rc = avow_tpm_ek_certs(t, &certs, err);
     for (size_t i = 0; !rc && i < certs.count; i++)
         avow_enroll_put_pem(&s->ek_certs_pem, avow_buf_bytes(&certs.der[i]));
+    if (!rc && certs.count)
+        compare_cert(s, avow_buf_bytes(&certs.der[0]));
     return rc ? rc : avow_buf_status(&s->ek_certs_pem, err);
 }
 
@@ -80,25 +102,28 @@ static enum avow_rc put_aside(const char *path, const struct avow_err *why, stru
     return AVOW_OK;
 }
 
+/* The file is what is wrong, not the TPM: another AK has to be made. */
+static bool is_useless(enum avow_rc rc)
+{
+    return rc == AVOW_PARSE || rc == AVOW_LIMIT || rc == AVOW_CONFIG || rc == AVOW_REFUSED;
+}
+
 static enum avow_rc load_saved(struct avow_tpm *t, const struct avow_self_opts *o, const char *path,
                                struct avow_self *s, struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf blob;
     avow_buf_init(&blob, BLOB_MAX);
-    enum avow_rc rc = avow_file_read(path, &blob, err);
-    if (rc)
-        return rc;
     struct avow_err why = {.rc = AVOW_OK};
-    rc = avow_tpm_ak_load(t, o->ak_alg, avow_buf_bytes(&blob), &why);
+    enum avow_rc rc = avow_file_read(path, &blob, &why);
+    if (!rc)
+        rc = avow_tpm_ak_load(t, o->ak_alg, avow_buf_bytes(&blob), &why);
     if (rc == AVOW_OK)
         return AVOW_OK;
-    bool foreign = rc == AVOW_REFUSED && why.native; /* the TPM said so */
-    if (!foreign && rc != AVOW_PARSE)
-        return avow_err_set(err, rc == AVOW_REFUSED ? AVOW_CONFIG : rc, why.native, "%s: %s", path,
-                            why.msg);
+    if (!is_useless(rc))
+        return avow_err_set(err, rc, why.native, "%s: %s", path, why.msg);
     rc = put_aside(path, &why, err);
     if (!rc)
-        rc = avow_tpm_open(t, err); /* the failure dropped the connection */
+        rc = avow_tpm_open(t, err); /* the failure may have dropped the connection */
     return rc ? rc : make_ak(t, o, path, s, err);
 }
 

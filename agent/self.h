@@ -25,9 +25,9 @@ void avow_self_deinit(struct avow_self *s);
 enum avow_rc avow_self_identify(struct avow_tpm *t, const struct avow_self_opts *o,
                                 struct avow_self *s, struct avow_err *err) AVOW_MUST_CHECK;
 /* After identify: reads certificates, loads the AK or makes and saves one (<state_dir>/ak.blob,
- * 0600). A blob of another TPM is put aside as ak.blob.old and replaced: the host's TPM was
- * exchanged, and workers refuse the new AK until an operator accepts it. Errors: AVOW_TPM, AVOW_IO,
- * AVOW_CONFIG (the saved AK has another algorithm). */
+ * 0600). A blob that does not serve is put aside as ak.blob.old and replaced, which is logged: it
+ * is damaged, or of another TPM, or was made for another tpm.ak_alg or tpm.ek. Workers refuse the
+ * new AK until an operator accepts it. Errors: AVOW_TPM, AVOW_IO. */
 enum avow_rc avow_self_load_ak(struct avow_tpm *t, const struct avow_self_opts *o,
                                struct avow_self *s, struct avow_err *err) AVOW_MUST_CHECK;
 

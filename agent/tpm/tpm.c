@@ -25,6 +25,7 @@ enum avow_rc avow_tpm_new(const struct avow_tpm_opts *opts, struct avow_tpm **ou
     if (!t)
         return avow_err_set(err, AVOW_NOMEM, 0, "TPM");
     t->ek.handle = t->ak.handle = ESYS_TR_NONE;
+    t->ek_asked = opts->ek;
     t->hold = opts->hold;
     t->startup = opts->startup;
     avow_buf_init(&t->ak_public_bytes, sizeof(TPM2B_PUBLIC));
@@ -45,7 +46,8 @@ bool avow_tpm_tcti_is_shared(const char *tcti)
 
 void avow_tpm_flush(struct avow_tpm *t, ESYS_TR *handle)
 {
-    if (*handle != ESYS_TR_NONE && t->esys && Esys_FlushContext(t->esys, *handle))
+    bool object = *handle != ESYS_TR_NONE && *handle != ESYS_TR_PASSWORD;
+    if (object && t->esys && Esys_FlushContext(t->esys, *handle))
         Esys_TR_Close(t->esys, handle); /* the object may be gone already */
     *handle = ESYS_TR_NONE;
 }
@@ -92,6 +94,23 @@ void avow_tpm_free(struct avow_tpm *t)
     free(t);
 }
 
+/* What an operator can do, where the code alone tells. */
+static const char *next_step(TSS2_RC rc)
+{
+    switch (avow_tpm_rc_base(rc)) {
+    case TPM2_RC_BAD_AUTH:
+    case TPM2_RC_AUTH_FAIL:
+        return "; the TPM's hierarchies have a password that avow-agent does not know: clear it "
+               "with tpm2_changeauth";
+    case TPM2_RC_LOCKOUT:
+        return "; the TPM is in dictionary-attack lock-out: tpm2_dictionarylockout --clear-lockout";
+    case TPM2_RC_INITIALIZE:
+        return "; nobody has sent TPM2_Startup: firmware does, test rigs set tpm.startup = yes";
+    default:
+        return "";
+    }
+}
+
 enum avow_rc avow_tpm_fail(struct avow_tpm *t, TSS2_RC rc, const char *what, struct avow_err *err)
 {
     /* Still connected to a healthy TPM in most cases: leave no object behind. Where the connection
@@ -99,7 +118,8 @@ enum avow_rc avow_tpm_fail(struct avow_tpm *t, TSS2_RC rc, const char *what, str
     avow_tpm_slot_unload(t, &t->ak);
     avow_tpm_slot_unload(t, &t->ek);
     disconnect(t);
-    return avow_err_set(err, AVOW_TPM, (int64_t)rc, "%s: %s", what, Tss2_RC_Decode(rc));
+    return avow_err_set(err, AVOW_TPM, (int64_t)rc, "%s: %s%s", what, Tss2_RC_Decode(rc),
+                        next_step(rc));
 }
 
 TPM2_RC avow_tpm_rc_base(TSS2_RC rc)
@@ -154,6 +174,33 @@ void avow_tpm_flush_leftovers(struct avow_tpm *t)
                  flush_range(t, FIRST_SAVED_SESSION);
     avow_log_limited(WARN, "tpm.full", 6, AVOW_KV_U64("flushed", n),
                      AVOW_KV_STR("reason", "objects of a process that ended were still loaded"));
+}
+
+bool avow_tpm_slot_restore(struct avow_tpm *t, struct avow_tpm_slot *slot)
+{
+    if (slot->handle != ESYS_TR_NONE)
+        return true;
+    if (!slot->saved)
+        return false;
+    TSS2_RC rc = Esys_ContextLoad(t->esys, slot->saved, &slot->handle);
+    if (rc && avow_tpm_rc_is_full(rc)) {
+        avow_tpm_flush_leftovers(t);
+        rc = Esys_ContextLoad(t->esys, slot->saved, &slot->handle);
+    }
+    if (!rc)
+        return true;
+    slot->handle = ESYS_TR_NONE;
+    Esys_Free(slot->saved);
+    slot->saved = NULL;
+    return false;
+}
+
+void avow_tpm_slot_save(struct avow_tpm *t, struct avow_tpm_slot *slot)
+{
+    if (slot->saved || slot->persistent)
+        return;
+    if (Esys_ContextSave(t->esys, slot->handle, &slot->saved))
+        slot->saved = NULL;
 }
 
 enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err)

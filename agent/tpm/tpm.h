@@ -1,5 +1,5 @@
 /* tpm.h - one TPM through a TCTI: connection, EK, AK, PCRs, quote, activation. Layer: agent/tpm,
- * the only user of ESAPI. Spec: TPM 2.0 Part 3 r1.38; TCG EK Credential Profile 2.5, template L-1.
+ * the only user of ESAPI. Spec: TPM 2.0 Part 3 r1.38; TCG EK Credential Profile 2.5.
  *
  * One object, one thread. Every operation is bracketed by avow_tpm_open and avow_tpm_close. With
  * `hold` the connection and the loaded AK stay between rounds (a device behind a resource manager);
@@ -19,9 +19,27 @@
 #define AVOW_TPM_CERT_MAX (16u * 1024u) /* PROTOCOL B6 */
 #define AVOW_TPM_CERTS_MAX 8u           /* PROTOCOL B6 */
 
+/* The endorsement key's template (PROTOCOL R27). AUTO: the first one, in this order, whose
+ * certificate is in the TPM's NV memory, else L-1. */
+enum avow_tpm_ek {
+    AVOW_TPM_EK_AUTO,
+    AVOW_TPM_EK_L1, /* RSA 2048 */
+    AVOW_TPM_EK_L2, /* P-256 */
+    AVOW_TPM_EK_H1, /* RSA 2048 */
+    AVOW_TPM_EK_H2, /* P-256 */
+    AVOW_TPM_EK_H3, /* P-384 */
+    AVOW_TPM_EK_H4, /* P-521 */
+    AVOW_TPM_EK_H6, /* RSA 3072 */
+    AVOW_TPM_EK_H7  /* RSA 4096 */
+};
+/* "auto", "L-1", ... */
+bool avow_tpm_ek_parse(const char *text, enum avow_tpm_ek *out) AVOW_MUST_CHECK;
+const char *avow_tpm_ek_name(enum avow_tpm_ek which);
+
 struct avow_tpm;
 struct avow_tpm_opts {
     const char *tcti; /* "device:/dev/tpmrm0", "swtpm:path=..."; NULL: the TSS's default */
+    enum avow_tpm_ek ek;
     bool hold;
     bool startup; /* send TPM2_Startup(CLEAR) if nobody did: rigs only, firmware does it on hosts */
 };
@@ -37,16 +55,27 @@ enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err) AVOW_MUST_C
 void avow_tpm_close(struct avow_tpm *t);
 
 /* --- Identity (all need an open TPM) --- */
-enum avow_tpm_ak_alg { AVOW_TPM_AK_RSASSA, AVOW_TPM_AK_RSAPSS, AVOW_TPM_AK_ECDSA };
+enum avow_tpm_ak_alg {
+    AVOW_TPM_AK_RSASSA,    /* RSA 2048, SHA-256 */
+    AVOW_TPM_AK_RSAPSS,    /* RSA 2048, SHA-256 */
+    AVOW_TPM_AK_ECDSA,     /* P-256, SHA-256 */
+    AVOW_TPM_AK_ECDSA_P384 /* P-384, SHA-384 */
+};
+/* "rsassa", "rsapss", "ecdsa", "ecdsa-p384". */
 bool avow_tpm_ak_alg_parse(const char *text, enum avow_tpm_ak_alg *out) AVOW_MUST_CHECK;
+const char *avow_tpm_ak_alg_name(enum avow_tpm_ak_alg alg);
 
-/* EK: the persistent object 0x81010001 if it has template L-1 (RSA 2048), else a primary object
- * made from it. Appends its TPM2B_PUBLIC. Errors: AVOW_TPM. */
+/* EK: a persistent object at 0x810100xx that has the template and is of the endorsement hierarchy,
+ * else a primary object made from it; the vendor's own template and nonce in NV memory count where
+ * they are. Appends its TPM2B_PUBLIC. Errors: AVOW_TPM, AVOW_CONFIG (the TPM cannot make a key of
+ * this template), AVOW_REFUSED (an EK whose policy we cannot satisfy). */
 enum avow_rc avow_tpm_ek_public(struct avow_tpm *t, struct avow_buf *out,
                                 struct avow_err *err) AVOW_MUST_CHECK;
-/* DER certificates: [0] that of the EK (NV 0x01C00002), then those at 0x01C00100 to 0x01C001FF.
- * None is not an error. Each has its own buffer; the caller deinits all AVOW_TPM_CERTS_MAX of them.
- * Errors: AVOW_TPM. */
+/* What AUTO came to; AUTO before the EK was needed. */
+enum avow_tpm_ek avow_tpm_ek(const struct avow_tpm *t);
+/* DER certificates: [0] that of the EK, from its template's NV index, then those at 0x01C00100 to
+ * 0x01C001FF. None is not an error. Each has its own buffer; the caller deinits all
+ * AVOW_TPM_CERTS_MAX of them. Errors: AVOW_TPM. */
 struct avow_tpm_certs {
     struct avow_buf der[AVOW_TPM_CERTS_MAX];
     size_t count;
@@ -56,12 +85,13 @@ void avow_tpm_certs_deinit(struct avow_tpm_certs *c);
 enum avow_rc avow_tpm_ek_certs(struct avow_tpm *t, struct avow_tpm_certs *out,
                                struct avow_err *err) AVOW_MUST_CHECK;
 
-/* Makes a restricted signing key below the EK and appends its blob (public and encrypted private
- * area, for a file). Errors: AVOW_TPM, AVOW_NOMEM. */
+/* Makes a restricted signing key below the EK and appends its blob (which EK, public and encrypted
+ * private area, for a file). Errors: AVOW_TPM, AVOW_NOMEM, those of the EK. */
 enum avow_rc avow_tpm_ak_create(struct avow_tpm *t, enum avow_tpm_ak_alg alg, struct avow_buf *blob,
                                 struct avow_err *err) AVOW_MUST_CHECK;
-/* Loads a blob of this TPM. Errors: AVOW_PARSE (not a blob), AVOW_REFUSED (another TPM's, or
- * another algorithm than `alg`: the message says which), AVOW_TPM. */
+/* Loads a blob of this TPM. Errors: AVOW_PARSE (not a blob), AVOW_CONFIG (made for another EK
+ * template or algorithm than is configured: the message says which), AVOW_REFUSED (another TPM's),
+ * AVOW_TPM. */
 enum avow_rc avow_tpm_ak_load(struct avow_tpm *t, enum avow_tpm_ak_alg alg, struct avow_bytes blob,
                               struct avow_err *err) AVOW_MUST_CHECK;
 /* TPM2B_PUBLIC of the loaded AK, borrowed until the next load. */

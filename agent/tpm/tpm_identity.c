@@ -6,12 +6,9 @@
 
 #include "avow/base/banned.h"
 
-/* TCG EK Credential Profile 2.5, 2.2.1.4: NV index of the RSA-2048 EK certificate, and of its
- * chain. */
-#define NV_EK_CERT 0x01C00002u
+/* TCG EK Credential Profile 2.5, 2.2.1.4: NV indices of the EK certificate's chain. */
 #define NV_CHAIN_FIRST 0x01C00100u
 #define NV_CHAIN_LAST 0x01C001FFu
-#define NV_CHUNK 512u /* every TPM can (TPM2_PT_NV_BUFFER_MAX is 512 or more) */
 
 void avow_tpm_certs_init(struct avow_tpm_certs *c)
 {
@@ -27,79 +24,12 @@ void avow_tpm_certs_deinit(struct avow_tpm_certs *c)
     c->count = 0;
 }
 
-/* NV indices are often larger than the certificate in them. Length of the DER SEQUENCE, 0 if there
- * is none. */
-static size_t der_length(struct avow_bytes in)
-{
-    struct avow_rd r = avow_rd_make(in);
-    if (avow_rd_u8(&r) != 0x30)
-        return 0;
-    size_t len = avow_rd_u8(&r), head = 2;
-    if (len == 0x81) {
-        len = avow_rd_u8(&r);
-        head = 3;
-    } else if (len == 0x82) {
-        len = avow_rd_u16be(&r);
-        head = 4;
-    } else if (len >= 0x80) {
-        return 0;
-    }
-    return !r.bad && len <= in.len - head ? head + len : 0;
-}
-
-/* Whose authorisation reads the index: its own, empty password or the owner's. */
-static ESYS_TR nv_reader(const TPM2B_NV_PUBLIC *pub, ESYS_TR nv)
-{
-    return pub->nvPublic.attributes & TPMA_NV_AUTHREAD ? nv : ESYS_TR_RH_OWNER;
-}
-
-static TSS2_RC nv_read_all(struct avow_tpm *t, ESYS_TR nv, ESYS_TR reader, size_t size,
-                           struct avow_buf *out)
-{
-    while (out->len < size && !out->failed) {
-        size_t n = size - out->len < NV_CHUNK ? size - out->len : NV_CHUNK;
-        TPM2B_MAX_NV_BUFFER *data = NULL;
-        TSS2_RC rc = Esys_NV_Read(t->esys, reader, nv, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
-                                  (UINT16)n, (UINT16)out->len, &data);
-        if (rc)
-            return rc;
-        size_t got = data->size;
-        if (got && got <= n)
-            avow_buf_put(out, data->buffer, got);
-        Esys_Free(data);
-        if (!got || got > n)
-            return TSS2_ESYS_RC_MALFORMED_RESPONSE;
-    }
-    return TSS2_RC_SUCCESS;
-}
-
-/* Appends the certificate in the index; nothing if there is no such index, it cannot be read, or it
- * holds no certificate: whether a certificate is needed is the registrar's decision. */
-static enum avow_rc read_cert(struct avow_tpm *t, TPM2_HANDLE index, struct avow_buf *out,
-                              struct avow_err *err)
-{
-    ESYS_TR nv = ESYS_TR_NONE;
-    TPM2B_NV_PUBLIC *pub = NULL;
-    if (Esys_TR_FromTPMPublic(t->esys, index, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &nv))
-        return AVOW_OK;
-    TSS2_RC rc =
-        Esys_NV_ReadPublic(t->esys, nv, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &pub, NULL);
-    size_t size = rc ? 0 : pub->nvPublic.dataSize;
-    if (!rc && size <= AVOW_TPM_CERT_MAX)
-        rc = nv_read_all(t, nv, nv_reader(pub, nv), size, out);
-    Esys_Free(pub);
-    Esys_TR_Close(t->esys, &nv);
-    size_t len = rc ? 0 : der_length(avow_buf_bytes(out));
-    if (out->failed)
-        return avow_buf_status(out, err);
-    out->len = len; /* 0: as if the index were empty */
-    return AVOW_OK;
-}
-
 enum avow_rc avow_tpm_ek_certs(struct avow_tpm *t, struct avow_tpm_certs *out, struct avow_err *err)
 {
     assert(t->esys);
-    enum avow_rc rc = read_cert(t, NV_EK_CERT, &out->der[0], err);
+    enum avow_rc rc = avow_tpm_need_ek(t, err); /* which template */
+    if (!rc)
+        rc = avow_tpm_nv_cert(t, avow_ek_template_of(t->ek_which)->nv_cert, &out->der[0], err);
     if (rc)
         return rc;
     out->count = out->der[0].len ? 1 : 0;
@@ -117,7 +47,7 @@ enum avow_rc avow_tpm_ek_certs(struct avow_tpm *t, struct avow_tpm_certs *out, s
         TPM2_HANDLE h = data->data.handles.handle[i];
         if (h < NV_CHAIN_FIRST || h > NV_CHAIN_LAST)
             break; /* the count bounds the answer, not the range: platform certificates follow */
-        rc = read_cert(t, h, &out->der[out->count], err);
+        rc = avow_tpm_nv_cert(t, h, &out->der[out->count], err);
         if (!rc && out->der[out->count].len)
             out->count++;
     }
