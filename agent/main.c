@@ -15,6 +15,7 @@
 #include "avow/base/banned.h"
 
 #define ABOUT "attests this host to its fleet over Kafka; --print-id prints its agent id and exits"
+#define CLIENT_ID_CHARS 40 /* of the agent id */
 #define PROPERTIES_MAX 256u
 
 /* Takes --print-id out of the command line, which the rest of the programs do not know. */
@@ -51,7 +52,9 @@ static enum avow_rc open_bus(const struct avow_conf *conf, const char *id, struc
     struct properties p = {.count = 0};
     char client_id[AVOW_SELF_ID_MAX + 16];
     avow_conf_each_passthrough(conf, add_property, &p);
-    snprintf(client_id, sizeof client_id, "avow-agent-%s", id);
+    /* For the broker's logs only, and limited by it (bus.h); the beginning of a long id tells hosts
+     * apart. */
+    snprintf(client_id, sizeof client_id, "avow-agent-%.*s", CLIENT_ID_CHARS, id);
     return avow_bus_kafka_new(p.list, p.count, client_id, out, err);
 }
 
