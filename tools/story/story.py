@@ -131,7 +131,7 @@ class Story:
             t.tell(f"avow agent add {name}: {green('trusted') if 'trusted' in said else said.strip()}")
             verdict, _ = self.view.wait_verdict(name, lambda v: v["status"] == "trusted", 30, f"{name} trusted")
             self.seen(
-                f"verdict on {name}: {STATUS[verdict['status']](verdict['status'])} as of epoch {verdict['as_of_epoch']}"
+                f"verdict on {name}: {verdict['status']} as of epoch {verdict['as_of_epoch']}"
             )
 
     def tamper(self) -> None:

@@ -47,7 +47,7 @@ class Broker:
 class KafkaBroker(Broker):
     """A real Apache Kafka, one node or three, in a folder of its own."""
 
-    def __init__(self, folder: Path, nodes: int = 1):
+    def __init__(self, folder: Path, nodes: int = 1, port: int | None = None):
         self.script = SUPPORT / "kafka" / "kafka.sh"
         self.env = {
             **os.environ,
@@ -56,7 +56,8 @@ class KafkaBroker(Broker):
             "KAFKA_WATCH": str(os.getpid()),
         }
         self.call("fetch", timeout=600)
-        self.bootstrap = self.call("start", str(nodes)).strip().splitlines()[-1]
+        at = [str(port)] if port else []
+        self.bootstrap = self.call("start", str(nodes), *at).strip().splitlines()[-1]
 
     def call(self, *args: str, timeout: float = 120) -> str:
         done = subprocess.run(

@@ -142,20 +142,39 @@ class Follower:
 
 
 class View:
-    """The signed records of an installation as a careful outsider sees them: verified, or an exception."""
+    """The signed records of an installation as a careful outsider sees them: verified, or an exception.
 
-    def __init__(self, bootstrap: str, prefix: str, root):
-        self.bootstrap, self.prefix, self.root = bootstrap, prefix, root
+    With strict=False, for topics that an attacker writes to, what does not prove itself is skipped.
+    """
+
+    def __init__(self, bootstrap: str, prefix: str, root, strict: bool = True):
+        self.bootstrap, self.prefix, self.root, self.strict = bootstrap, prefix, root, strict
         bundles = [r for r in read(bootstrap, prefix + "trust") if r.key == b"bundle" and r.value]
         self.trust = records.Trust(bundles[-1].value, root)
         self.follower = Follower(bootstrap, [prefix + t for t in ("verdicts", "revocations", "deadletter")])
+
+    def open(self, r: Record) -> dict | None:
+        try:
+            return self.trust.open("worker", r.key, r.value)
+        except records.Refused:
+            if self.strict:
+                raise
+            return None
+
+    def _all(self, topic: str, agent: str | None) -> list[dict]:
+        mine = [
+            r
+            for r in self.follower.all(self.prefix + topic)
+            if r.value is not None and (agent is None or r.key == agent.encode())
+        ]
+        return [fields for fields in map(self.open, mine) if fields]
 
     def _match(self, agent, accept):
         def match(r: Record):
             if agent is not None and r.key != agent.encode():
                 return None
-            fields = self.trust.open("worker", r.key, r.value)
-            return (fields, r) if accept(fields) else None
+            fields = self.open(r)
+            return (fields, r) if fields and accept(fields) else None
 
         return match
 
@@ -166,18 +185,10 @@ class View:
         return self.follower.wait(self.prefix + "revocations", self._match(agent, accept), timeout, what)
 
     def revocations(self, agent: str | None = None) -> list[dict]:
-        return [
-            self.trust.open("worker", r.key, r.value)
-            for r in self.follower.all(self.prefix + "revocations")
-            if r.value is not None and (agent is None or r.key == agent.encode())
-        ]
+        return self._all("revocations", agent)
 
     def verdicts(self, agent: str) -> list[dict]:
-        return [
-            self.trust.open("worker", r.key, r.value)
-            for r in self.follower.all(self.prefix + "verdicts")
-            if r.value is not None and r.key == agent.encode()
-        ]
+        return self._all("verdicts", agent)
 
     def dead_letters(self) -> list[dict]:
         return [records.decode(r.value)[1] for r in self.follower.all(self.prefix + "deadletter") if r.value]
