@@ -241,6 +241,17 @@ bool avow_conf_bool(const struct avow_conf *c, const char *section, const char *
     return lookup(c, section, key)->number != 0;
 }
 
+const char *avow_conf_source(const struct avow_conf *c, const char *section, const char *key)
+{
+    if (avow_conf_find_option(c->spec, avow_str_from(section), avow_str_from(key)))
+        return lookup(c, section, key)->source;
+    assert(c->spec->passthrough && avow_cstr_eq(section, c->spec->passthrough));
+    for (size_t i = 0; i < c->passthrough_count; i++)
+        if (avow_cstr_eq(c->passthrough[i].key, key) && c->passthrough[i].value.text)
+            return c->passthrough[i].value.source;
+    return NULL;
+}
+
 void avow_conf_each_passthrough(const struct avow_conf *c,
                                 void (*fn)(void *arg, const char *key, const char *value),
                                 void *arg)

@@ -382,6 +382,28 @@ static void test_conf_sample__uncommented__loads_as_the_defaults(void **state)
     avow_buf_deinit(&live);
 }
 
+static void test_conf_source__every_source__is_named(void **state)
+{
+    const char *env[] = {"AVOW_TEST_MODE=slow", NULL};
+    const char *const sets[] = {"test.on=no"};
+    struct avow_conf *c;
+    char want[512];
+    (void)state;
+    const char *file = scratch_write("t.conf", "[test]\nname = x\n[kafka]\na.b = 1\ngone =\n");
+    assert_int_equal(load(file, sets, 1, env, &c), AVOW_OK);
+    assert_true(snprintf(want, sizeof want, "%s:2", file) > 0);
+    assert_string_equal(avow_conf_source(c, "test", "name"), want);
+    assert_true(snprintf(want, sizeof want, "%s:4", file) > 0);
+    assert_string_equal(avow_conf_source(c, "kafka", "a.b"), want);
+    assert_null(avow_conf_source(c, "kafka", "gone"));
+    assert_null(avow_conf_source(c, "kafka", "never"));
+    assert_string_equal(avow_conf_source(c, "kafka", "own.option"), "default");
+    assert_string_equal(avow_conf_source(c, "test", "mode"), "environment AVOW_TEST_MODE");
+    assert_string_equal(avow_conf_source(c, "test", "on"), "--set");
+    assert_string_equal(avow_conf_source(c, "test", "count"), "default");
+    avow_conf_free(c);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -402,6 +424,7 @@ int main(void)
         TEST(test_conf_set__bad_forms__are_errors),
         TEST(test_conf_print__every_source__is_shown_and_secrets_are_not),
         TEST(test_conf_sample__uncommented__loads_as_the_defaults),
+        TEST(test_conf_source__every_source__is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

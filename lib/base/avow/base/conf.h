@@ -58,6 +58,9 @@ void avow_conf_free(struct avow_conf *c);
 const char *avow_conf_str(const struct avow_conf *c, const char *section, const char *key);
 uint64_t avow_conf_u64(const struct avow_conf *c, const char *section, const char *key);
 bool avow_conf_bool(const struct avow_conf *c, const char *section, const char *key);
+/* Where the value comes from: "file:line", "environment NAME", "--set" or "default". Also for keys
+ * of the pass-through section; NULL if such a key is not set. Borrowed. */
+const char *avow_conf_source(const struct avow_conf *c, const char *section, const char *key);
 /* Calls fn for each pass-through key in order. */
 void avow_conf_each_passthrough(const struct avow_conf *c,
                                 void (*fn)(void *arg, const char *key, const char *value),
