@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+from avowtest.field import Bundle, Field  # noqa: E402
+from avowtest.forge import Signer  # noqa: E402
 from avowtest.site import Site, runtime_policy  # noqa: E402
 from avowtest.topics import View  # noqa: E402
 
@@ -24,9 +27,9 @@ GOOD = {"/usr/bin/one": [sha256(b"one")], "/usr/bin/two": [sha256(b"two")]}
 class Thread:
     """An installation with a worker, and the helpers that every test needs."""
 
-    def __init__(self, site: Site):
-        self.site = site
-        self.view = View(site.broker.bootstrap, "avow.", site.dir / "root" / "root.pem")
+    def __init__(self, site: Site, strict: bool = True):
+        self.site, self.started = site, time.monotonic()
+        self.view = View(site.broker.bootstrap, "avow.", site.dir / "root" / "root.pem", strict)
 
     def host(self, name: str, enrol: bool = True, policy: str = "good", **settings):
         host = self.site.add_host(name)
@@ -50,6 +53,10 @@ class Thread:
 
     def events(self, name: str) -> list[str]:
         return [r["class"] for r in self.view.revocations(name)]
+
+    def age(self) -> float:
+        """Seconds since the first worker was started."""
+        return time.monotonic() - self.started
 
     def close(self):
         self.view.close()
@@ -78,15 +85,17 @@ def new_site(tmp_path_factory, bin_dir):
         site.close()
 
 
-def started(site: Site) -> Thread:
+def started(site: Site, before_topics=None, strict: bool = True) -> Thread:
     site.__enter__()
     site.start_broker()
     site.init()
+    if before_topics:
+        before_topics()
     site.apply_topics()
     site.start_registrar()
     site.start_worker()
     site.push_policy("good", runtime_policy(GOOD))
-    return Thread(site)
+    return Thread(site, strict)
 
 
 @pytest.fixture(scope="session")
@@ -99,3 +108,43 @@ def thread(tmp_path_factory, bin_dir):
         t.close()
     finally:
         site.close()
+
+
+@pytest.fixture(scope="session")
+def battle(tmp_path_factory, bin_dir):
+    """One installation under attack: a victim and a bystander with software TPMs, and whoever the attacker is.
+
+    Its bundle has a worker key of the past, which the attacker has, too.
+    """
+    site = Site(tmp_path_factory.mktemp("battle"), bin_dir)
+    old_worker = Signer.generate()
+
+    def old_key_in_bundle():
+        bundle = Bundle(site.dir)
+        bundle.add(old_worker, "worker", status="verify_only")
+        bundle.save()
+
+    field = None
+    try:
+        t = started(site, old_key_in_bundle, strict=False)
+        field = Field(site, t.view)
+        field.thread, field.old_worker = t, old_worker
+        for name in ("bob", "carol"):
+            t.host(name)
+        for name in ("bob", "carol"):
+            t.trusted(name)
+        yield field
+    finally:
+        if field:
+            field.close()
+            field.view.close()
+        site.close()
+
+
+@pytest.fixture
+def field(battle):
+    """The battle field, and after the test a look at the victim and the bystander."""
+    yield battle
+    battle.retire()
+    battle.unharmed("bob")
+    battle.unharmed("carol")

@@ -50,6 +50,7 @@ class Field:
         self.tenant = Signer.load(site.dir / "tenant" / "sign.pem")
         self.worker = Signer.load(site.dir / "worker" / "sign.pem")
         self.registrar = Signer.load(site.dir / "registrar" / "sign.pem")
+        self.mac = (site.dir / "worker" / "mac.key").read_bytes()
         bootstrap = site.broker.bootstrap
         self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 2})
         self.group = Consumer({"bootstrap.servers": bootstrap, "group.id": GROUP, "log_level": 2})
@@ -148,13 +149,15 @@ class Field:
         return found
 
     def states(self, agent: str) -> list[dict]:
+        """Those that workers wrote."""
         out = []
         for r in self.watch.all(self.prefix + "state"):
             if r.key == agent.encode() and r.value is not None:
                 try:
-                    out.append(records.decode(r.value)[1])
-                except Exception:  # whatever an attacker wrote
+                    records.verify_mac(r.value, self.mac)
+                except records.Refused:  # written by somebody else
                     continue
+                out.append(records.decode(r.value)[1])
         return out
 
     def wait_state(self, agent: str, accept, timeout: float, what: str) -> dict:
@@ -168,6 +171,22 @@ class Field:
                 last = {k: states[-1][k] for k in ("status", "epoch", "findings", "dropped")} if states else None
                 raise TimeoutError(f"{agent}: no state {what} within {timeout:g} s; the last one: {last}")
             time.sleep(0.02)
+
+    def judged(self, agent: str, offset: int, timeout: float = 15) -> dict:
+        """The state that this evidence led to."""
+        return self.wait_state(
+            agent, lambda s: s["evidence"] and s["evidence"]["offset"] == offset, timeout, f"of evidence {offset}"
+        )
+
+    def unharmed(self, agent: str) -> None:
+        """It is trusted as of now, give or take a heartbeat, and never was anything else."""
+        assert self.events(agent) == [], f"{agent} was harmed"
+        now = self.marker(self.partition(agent))["epoch"]
+        beats = -(-self.site.intervals.heartbeat * 12 // (10 * self.site.intervals.epoch)) + 1
+        self.wait_state(
+            agent, lambda s: s["as_of"] and s["as_of"]["epoch"] >= now - beats, 8, f"as of epoch {now - beats} or later"
+        )
+        assert self.states(agent)[-1]["status"] == "trusted"
 
     def settled(self, partition: int, timeout: float = 30) -> int:
         """Waits until workers have committed everything that lies in this partition of evidence; its end."""
@@ -225,6 +244,7 @@ class Field:
         host = SoftHost(self, name, tpm or SoftTpm(), policy)
         self.soft.append(host)
         host.enrol(**enrolment)
+        self.wait_state(name, lambda s: True, 15, "of an enrolled host")
         host.expect_trusted()
         return host
 
@@ -275,10 +295,20 @@ class SoftHost(Machine):
             **changes,
         }
 
-    def enrol(self, signer: Signer | None = None, **changes) -> None:
+    def enrol(self, **changes) -> None:
         """A good enrolment of the next generation."""
         self.generation += 1
-        self.field.put("enrollments", self.name, seal("enrollment", self.enrolment(**changes), signer or self.field.tenant))
+        self.field.put("enrollments", self.name, seal("enrollment", self.enrolment(**changes), self.field.tenant))
+
+    def renew(self, **changes) -> None:
+        """Another enrolment of a host that attests already: workers ask it to attest under it."""
+        asked = len(self.field.directives(self.name))
+        self.enrol(**changes)
+        deadline = time.monotonic() + 15
+        while len(self.field.directives(self.name)) == asked:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name}: not asked to attest under generation {self.generation}")
+            time.sleep(0.02)
 
     def forge_enrolment(self, signer: Signer | None, key: str | None = None, **changes) -> None:
         """One that is not acceptable, and would be noticed if it were accepted: it demands another bank."""
@@ -300,12 +330,7 @@ class SoftHost(Machine):
         """Answers the newest marker, of a later epoch than `after`, and returns the state that came of it."""
         self.obey()
         marker = self.field.marker(self.partition, after)
-        offset = self.send(self.evidence(marker, **changes))
-
-        def judged(s):
-            return s["evidence"] and s["evidence"]["offset"] == offset
-
-        return self.field.wait_state(self.name, judged, timeout, f"of evidence {self.partition}:{offset}")
+        return self.field.judged(self.name, self.send(self.evidence(marker, **changes)), timeout)
 
     def expect_trusted(self, after: int = -1) -> dict:
         """Attests, and is trusted as of the marker that it answered."""

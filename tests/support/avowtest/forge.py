@@ -101,6 +101,15 @@ def tpm2b(data: bytes) -> bytes:
     return struct.pack(">H", len(data)) + data
 
 
+def order_of(attest: bytes) -> tuple[int, int]:
+    """(resetCount, clock) of a TPMS_ATTEST."""
+    at = 6
+    for _ in range(2):  # qualifiedSigner, extraData
+        at += 2 + struct.unpack(">H", attest[at : at + 2])[0]
+    clock, reset_count = struct.unpack(">QI", attest[at : at + 12])
+    return reset_count, clock
+
+
 class SoftTpm:
     """A TPM whose key and counters the attacker owns: it signs whatever it is asked to."""
 
@@ -160,6 +169,7 @@ class ToolsTpm:
         self.ak_public = self.make_ak()
 
     def tool(self, name: str, *args: str | Path) -> str:
+        """Runs tpm2_NAME. There is no resource manager: what it loads is flushed when somebody else needs the room."""
         done = subprocess.run(
             [f"tpm2_{name}", "-T", self.tcti, *map(str, args)],
             cwd=self.folder,
@@ -174,7 +184,8 @@ class ToolsTpm:
 
     def make_ak(self) -> bytes:
         """A primary key comes from the hierarchy's seed: the same after a reboot, and after TPM2_Clear."""
-        self.tool("createprimary", "-C", "e", "-G", "ecc256:ecdsa-sha256", "-a", self.ATTRIBUTES, "-c", "ak.ctx", "-Q")
+        self.tool("flushcontext", "-t")
+        self.tool("createprimary", "-C", "e", "-G", "ecc256:ecdsa-sha256:null", "-a", self.ATTRIBUTES, "-c", "ak.ctx", "-Q")
         self.tool("readpublic", "-c", "ak.ctx", "-f", "tss", "-o", "ak.pub", "-Q")
         return (self.folder / "ak.pub").read_bytes()
 
@@ -187,6 +198,7 @@ class ToolsTpm:
         return [data[i : i + 32] for i in range(0, PCRS * 32, 32)]
 
     def quote(self, extra: bytes) -> tuple[bytes, bytes]:
+        self.tool("flushcontext", "-t")
         self.tool("quote", "-c", "ak.ctx", "-l", "sha256:all", "-q", extra.hex(), "-m", "attest", "-s", "sig", "-Q")
         return (self.folder / "attest").read_bytes(), (self.folder / "sig").read_bytes()
 

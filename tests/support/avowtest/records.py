@@ -1,6 +1,7 @@
 """Avro records as they are on the topics, decoded and verified without Avow's own code."""
 
 import hashlib
+import hmac
 import io
 import json
 import struct
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
 PROOF_LEN = 72
+MAC_LEN = 40
 FRAME_LEN = 10
 
 
@@ -86,11 +88,11 @@ def encode(file: str, fields: dict) -> bytes:
     return b"\xc3\x01" + struct.pack("<Q", schema.fingerprint) + out.getvalue()
 
 
-def pae(value: bytes) -> bytes:
+def pae(value: bytes, tail: int = PROOF_LEN) -> bytes:
     """The signed bytes: DSSE pre-authentication encoding over the body without its proof (docs/PROTOCOL.md, B2)."""
     schema = schema_of(value)
     kind = f"{schema.name};{schema.fingerprint:016x}".encode()
-    body = value[FRAME_LEN:-PROOF_LEN]
+    body = value[FRAME_LEN:-tail]
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
 
 
@@ -109,6 +111,13 @@ def verify(value: bytes, spki: bytes) -> None:
         public.verify(encode_dss_signature(r, s), pae(value), ec.ECDSA(hashes.SHA256()))
     except InvalidSignature as e:
         raise Refused("the proof does not verify") from e
+
+
+def verify_mac(value: bytes, key: bytes) -> None:
+    """Raises Refused unless the trailing MAC of a state is by this key."""
+    mac = hmac.new(key, pae(value, MAC_LEN), "sha256").digest()
+    if not hmac.compare_digest(mac, value[-32:]):
+        raise Refused("the MAC does not verify")
 
 
 def root_spki(pem: Path) -> bytes:
