@@ -265,6 +265,8 @@ static enum avow_rc add_publish(struct avow_cli *cli, const struct add_opts *o,
     if (rc)
         return avow_err_wrap(err, rc, "agent %s", o->id);
     avow_cli_note("%s: %s", o->id, avow_buf_cstr(&summary));
+    if (!o->runtime_policy)
+        avow_cli_note("note: without --runtime-policy nobody judges which files %s runs", o->id);
     fill_enrollment(cli, o, agent, &names, signers, &e);
     note_new_keys(agent, &e);
     rc = avow_ledger_next(cli, "enrollments", o->id,

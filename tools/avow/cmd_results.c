@@ -22,9 +22,7 @@
 #include "avow/base/banned.h"
 
 #define JSON_MAX (1024u * 1024u)
-#define COMPLAINTS_BURST                                                                           \
-    5u /* refused records that are told one by one; then one in ten seconds                        \
-        */
+#define COMPLAINTS_BURST 10u /* refused records told one by one; then one in ten seconds */
 #define COMPLAINTS_MS 10000u
 
 enum tail_format { TAIL_PEOPLE, TAIL_PLAIN, TAIL_AVRO, TAIL_CLOUDEVENTS, TAIL_KEYLIME };

@@ -98,6 +98,11 @@ static enum avow_rc publish_bundle(struct avow_cli *cli, const struct avow_trust
             return AVOW_OK;
     }
     cli->hint[0] = '\0'; /* an empty topic is what publishing is for */
+    if (here < cli->keeper.floor)
+        return avow_err_set(err, AVOW_ROLLBACK, 0,
+                            "bus.rollback: topic trust is empty and cli.bundle is version %" PRIu64
+                            ", but this machine has seen version %" PRIu64,
+                            here, cli->keeper.floor);
     struct avow_bus_record rec = {.topic = avow_cli_topic(cli, "trust", topic),
                                   .partition = 0,
                                   .key = avow_bytes_make("bundle", 6),

@@ -50,7 +50,8 @@ static void print_line(const char *lead, const char *text)
 {
     char clean[NOTE_MAX];
     avow_text_clean(clean, sizeof clean, avow_str_from(text));
-    fflush(stdout); /* on a terminal both streams keep their order */
+    if (isatty(STDOUT_FILENO)) /* there both streams keep their order */
+        fflush(stdout);
     fprintf(stderr, "avow: %s%s\n", lead, clean);
 }
 

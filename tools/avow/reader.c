@@ -15,6 +15,8 @@
 #define POLL_MS 100u
 #define PARTITIONS_MAX 512u     /* PROTOCOL B6 */
 #define TROUBLE_EVERY_MS 30000u /* how often a lasting fault is said again */
+#define PROBE_AFTER_MS 5000u    /* of silence: is the broker there at all? */
+#define PROBE_TIMEOUT_MS 1500u
 
 struct avow_reader {
     struct avow_bus_consumer *consumer; /* owned */
@@ -216,46 +218,74 @@ enum avow_rc avow_reader_open(struct avow_cli *cli, const struct avow_reader_opt
     return AVOW_OK;
 }
 
-static enum avow_rc follow_once(struct avow_cli *cli, struct avow_reader *r,
-                                const struct avow_follow *f, struct avow_rate *trouble,
-                                struct avow_err *err)
+struct following {
+    struct avow_cli *cli;
+    struct avow_reader *reader;
+    const struct avow_follow *f;
+    struct avow_rate trouble;
+    uint64_t quiet_since_ms;
+    bool away; /* the broker did not answer, and it was said */
+};
+
+/* A broker that is gone and a topic on which nothing happens look the same to a consumer. */
+static void probe(struct following *g)
+{
+    int64_t low, high;
+    struct avow_err why;
+    struct avow_reader *r = g->reader;
+    if (avow_clock_mono_ms() - g->quiet_since_ms < PROBE_AFTER_MS)
+        return;
+    enum avow_rc rc = avow_bus_watermarks(r->consumer, r->topic, r->tps[0].partition,
+                                          PROBE_TIMEOUT_MS, &low, &high, &why);
+    g->quiet_since_ms = avow_clock_mono_ms();
+    if (rc && avow_rate_take(&g->trouble, g->quiet_since_ms))
+        avow_cli_note("Kafka does not answer: %s; waiting", why.msg);
+    if (!rc && g->away)
+        avow_cli_note("Kafka answers again");
+    g->away = rc != AVOW_OK;
+}
+
+static enum avow_rc follow_once(struct following *g, struct avow_err *err)
 {
     struct avow_bus_msg msg = {.topic = NULL};
     struct avow_err why;
-    enum avow_rc rc = avow_bus_poll(r->consumer, POLL_MS, &msg, &why);
+    enum avow_rc rc = avow_bus_poll(g->reader->consumer, POLL_MS, &msg, &why);
     if (rc == AVOW_BUS) {
-        if (avow_rate_take(trouble, avow_clock_mono_ms()))
+        if (avow_rate_take(&g->trouble, avow_clock_mono_ms()))
             avow_cli_note("Kafka: %s; waiting", why.msg);
         return AVOW_OK;
     }
     if (rc == AVOW_NOTFOUND)
-        return skip_deleted(r, &why, err);
+        return skip_deleted(g->reader, &why, err);
     if (rc) {
         *err = why;
         return rc;
     }
-    if (!msg.topic)
-        return AVOW_OK;
-    if (avow_cstr_eq(msg.topic, r->trust_topic)) {
-        avow_cli_trust_offer(cli, &msg);
+    if (!msg.topic) {
+        probe(g);
         return AVOW_OK;
     }
-    return f->fn(f->arg, &msg, err);
+    g->quiet_since_ms = avow_clock_mono_ms();
+    if (avow_cstr_eq(msg.topic, g->reader->trust_topic)) {
+        avow_cli_trust_offer(g->cli, &msg);
+        return AVOW_OK;
+    }
+    return g->f->fn(g->f->arg, &msg, err);
 }
 
 enum avow_rc avow_reader_follow(struct avow_cli *cli, struct avow_reader *r,
                                 const struct avow_follow *f, struct avow_err *err)
 {
-    struct avow_rate trouble;
-    enum avow_rc rc = AVOW_OK;
     uint64_t start = avow_clock_mono_ms();
-    avow_rate_init(&trouble, 1, TROUBLE_EVERY_MS, start);
+    struct following g = {.cli = cli, .reader = r, .f = f, .quiet_since_ms = start};
+    enum avow_rc rc = AVOW_OK;
+    avow_rate_init(&g.trouble, 1, TROUBLE_EVERY_MS, start);
     avow_stop_install();
     while (!rc && !avow_stop_requested() && !ferror(stdout) && !avow_cli_reader_left()) {
         if (f->timeout_ms && avow_clock_mono_ms() - start > f->timeout_ms)
             return avow_err_set(err, AVOW_TIMEOUT, 0, "nothing within %" PRIu64 " s",
                                 f->timeout_ms / 1000);
-        rc = follow_once(cli, r, f, &trouble, err);
+        rc = follow_once(&g, err);
         if (!rc && f->idle)
             rc = f->idle(f->arg, err);
     }
