@@ -123,13 +123,52 @@ const char *avow_hash_openssl_name(enum avow_hash alg)
     return i < HASH_COUNT ? HASHES[i].openssl_name : NULL;
 }
 
+/* Handing OpenSSL 32 bytes costs as much as hashing them, and the digest of 24 PCRs has 24 such
+ * pieces: small ones are put together first. */
+#define JOINED_MAX 1024u
+
+struct joined {
+    EVP_MD_CTX *md;
+    size_t len, wipe;
+    uint8_t bytes[JOINED_MAX];
+};
+
+static void joined_flush(struct joined *j)
+{
+    if (j->len)
+        must(EVP_DigestUpdate(j->md, j->bytes, j->len));
+    if (j->wipe < j->len)
+        j->wipe = j->len;
+    j->len = 0;
+}
+
+static void joined_put(struct joined *j, struct avow_bytes piece)
+{
+    if (piece.len > sizeof j->bytes - j->len)
+        joined_flush(j);
+    if (piece.len > sizeof j->bytes) {
+        must(EVP_DigestUpdate(j->md, piece.ptr, piece.len));
+    } else if (piece.len) {
+        memcpy(j->bytes + j->len, piece.ptr, piece.len);
+        j->len += piece.len;
+    }
+}
+
 static void hash_pieces(size_t row, const struct avow_bytes *pieces, size_t n, uint8_t *out)
 {
-    EVP_MD_CTX *md = contexts_get()->md;
-    must(EVP_DigestInit_ex2(md, fetched_md[row], NULL));
-    for (size_t i = 0; i < n; i++)
-        must(EVP_DigestUpdate(md, pieces[i].ptr, pieces[i].len));
-    must(EVP_DigestFinal_ex(md, out, NULL));
+    struct joined j;
+    j.md = contexts_get()->md;
+    j.len = j.wipe = 0;
+    must(EVP_DigestInit_ex2(j.md, fetched_md[row], NULL));
+    if (n == 1) {
+        must(EVP_DigestUpdate(j.md, pieces[0].ptr, pieces[0].len));
+    } else {
+        for (size_t i = 0; i < n; i++)
+            joined_put(&j, pieces[i]);
+        joined_flush(&j);
+        avow_wipe(j.bytes, j.wipe); /* a piece may be a secret */
+    }
+    must(EVP_DigestFinal_ex(j.md, out, NULL));
 }
 
 void avow_digest_pieces(enum avow_hash alg, const struct avow_bytes *pieces, size_t n,

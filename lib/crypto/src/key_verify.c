@@ -90,6 +90,22 @@ static bool verify_ecdsa(const struct avow_pubkey *k, enum avow_hash hash, struc
     return verify_digest(k, AVOW_SIG_ECDSA, hash, avow_bytes_make(der, len), d);
 }
 
+bool avow_pubkey_verify_tpm_digest(const struct avow_pubkey *k, const struct avow_sig *sig,
+                                   const struct avow_digest *d)
+{
+    if (!d->len || d->len != avow_hash_len(sig->hash))
+        return false;
+    switch (sig->scheme) {
+    case AVOW_SIG_RSASSA:
+    case AVOW_SIG_RSAPSS:
+        return k->kind == AVOW_KEY_RSA && sig->rsa.len == k->bytes &&
+               verify_digest(k, sig->scheme, sig->hash, sig->rsa, d);
+    case AVOW_SIG_ECDSA:
+        return verify_ecdsa(k, sig->hash, sig->r, sig->s, d);
+    }
+    return false;
+}
+
 bool avow_pubkey_verify_tpm(const struct avow_pubkey *k, const struct avow_sig *sig,
                             struct avow_bytes data)
 {
@@ -97,15 +113,7 @@ bool avow_pubkey_verify_tpm(const struct avow_pubkey *k, const struct avow_sig *
     if (!avow_hash_len(sig->hash))
         return false;
     avow_digest(sig->hash, data, &d);
-    switch (sig->scheme) {
-    case AVOW_SIG_RSASSA:
-    case AVOW_SIG_RSAPSS:
-        return k->kind == AVOW_KEY_RSA && sig->rsa.len == k->bytes &&
-               verify_digest(k, sig->scheme, sig->hash, sig->rsa, &d);
-    case AVOW_SIG_ECDSA:
-        return verify_ecdsa(k, sig->hash, sig->r, sig->s, &d);
-    }
-    return false;
+    return avow_pubkey_verify_tpm_digest(k, sig, &d);
 }
 
 /* s <= n/2, that is s <= n - s. */

@@ -72,6 +72,29 @@ static void test_hash_table__all_rows__names_and_lengths(void **state)
     assert_int_equal(alg, AVOW_HASH_SHA512);
 }
 
+/* Small pieces are joined before they are hashed: every size around that. */
+static void test_pieces__any_size__equal_whole(void **state)
+{
+    (void)state;
+    static uint8_t data[6000];
+    struct avow_bytes pieces[64];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 131 >> 3);
+    for (size_t size = 1; size < sizeof data; size += size < 40 ? 1 : 31) {
+        size_t n = 0, at = 0;
+        uint8_t whole[32], cut[32];
+        while (n < 63 && at < sizeof data) { /* sizes alternate, so that some fit and some do not */
+            size_t len = n % 3 == 2 ? sizeof data / 5 : size;
+            len = len < sizeof data - at ? len : sizeof data - at;
+            pieces[n++] = avow_bytes_make(data + at, len);
+            at += len;
+        }
+        avow_sha256(avow_bytes_make(data, at), whole);
+        avow_sha256_pieces(pieces, n, cut);
+        assert_memory_equal(cut, whole, sizeof whole);
+    }
+}
+
 static void test_pieces__any_cut__equal_whole(void **state)
 {
     (void)state;
@@ -149,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digest__known_inputs__known_answers),
         cmocka_unit_test(test_hash_table__all_rows__names_and_lengths),
+        cmocka_unit_test(test_pieces__any_size__equal_whole),
         cmocka_unit_test(test_pieces__any_cut__equal_whole),
         cmocka_unit_test(test_hmac__empty_key_after_another__is_empty),
         cmocka_unit_test(test_digest__several_threads__same_answers),

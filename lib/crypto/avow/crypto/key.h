@@ -89,5 +89,9 @@ struct avow_sig { /* as a TPM makes it; borrowed */
  * RSAPSS accepts the salt length TPMs use (hash length or the largest). */
 bool avow_pubkey_verify_tpm(const struct avow_pubkey *k, const struct avow_sig *sig,
                             struct avow_bytes data);
+/* The same over data whose digest under sig->hash is at hand. False too if `d` is not as long as
+ * such a digest. */
+bool avow_pubkey_verify_tpm_digest(const struct avow_pubkey *k, const struct avow_sig *sig,
+                                   const struct avow_digest *d);
 
 #endif
