@@ -55,7 +55,7 @@ static bool algorithm_is_allowed(const struct avow_eval *ev)
            hash_is_enrolled(ev->in->enrollment, s->hash);
 }
 
-static bool signature_is_good(const struct avow_eval *ev)
+static bool signature_is_good(const struct avow_eval *ev, const struct avow_digest *attest)
 {
     const struct avow_tpm_signature *s = &ev->signature;
     struct avow_sig sig = {.scheme = (enum avow_sig_scheme)s->scheme,
@@ -63,7 +63,7 @@ static bool signature_is_good(const struct avow_eval *ev)
                            .rsa = s->rsa,
                            .r = s->r,
                            .s = s->s};
-    return avow_pubkey_verify_tpm(avow_ak_key(ev->in->ak), &sig, ev->in->evidence->attest);
+    return avow_pubkey_verify_tpm_digest(avow_ak_key(ev->in->ak), &sig, attest);
 }
 
 /* The caller looked the marker up by epoch and tag; a marker of another partition or fleet is none
@@ -127,6 +127,17 @@ static bool part_fits(struct avow_eval *ev)
     return avow_ct_eq(link, b->link, sizeof link);
 }
 
+/* Most AKs sign a SHA-256, which is hashed already. */
+static void set_tag(struct avow_eval *ev, const struct avow_digest *attest)
+{
+    uint8_t digest[AVOW_SHA256_LEN];
+    if (ev->signature.hash == AVOW_HASH_SHA256)
+        memcpy(digest, attest->bytes, sizeof digest);
+    else
+        avow_sha256(ev->in->evidence->attest, digest);
+    memcpy(ev->tag, digest, sizeof ev->tag);
+}
+
 bool avow_attribute(struct avow_eval *ev, enum avow_drop_reason *why)
 {
     const struct avow_eval_in *in = ev->in;
@@ -140,7 +151,9 @@ bool avow_attribute(struct avow_eval *ev, enum avow_drop_reason *why)
         return drop(why, AVOW_DROP_REASON_KIND);
     if (!algorithm_is_allowed(ev))
         return drop(why, AVOW_DROP_REASON_ALGORITHM);
-    if (!signature_is_good(ev))
+    struct avow_digest attest; /* the hash is the key's, so it is known */
+    avow_digest((enum avow_hash)ev->signature.hash, e->attest, &attest);
+    if (!signature_is_good(ev, &attest))
         return drop(why, AVOW_DROP_REASON_SIGNATURE);
     if (ev->quote.magic != AVOW_TPM_GENERATED || ev->quote.type != AVOW_ST_ATTEST_QUOTE)
         return drop(why, AVOW_DROP_REASON_MAGIC);
@@ -155,8 +168,6 @@ bool avow_attribute(struct avow_eval *ev, enum avow_drop_reason *why)
         return drop(why, AVOW_DROP_REASON_PART_HASH);
     if (avow_order_of(ev) == AVOW_ORDER_REPLAY)
         return drop(why, AVOW_DROP_REASON_REPLAY);
-    uint8_t digest[AVOW_SHA256_LEN];
-    avow_sha256(e->attest, digest);
-    memcpy(ev->tag, digest, sizeof ev->tag);
+    set_tag(ev, &attest);
     return true;
 }

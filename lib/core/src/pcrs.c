@@ -90,8 +90,7 @@ static void store_values(struct avow_eval *ev)
     struct avow_bytes *values = avow_eval_alloc(ev, AVOW_PCR_COUNT, sizeof *values);
     if (!values)
         return;
-    for (size_t i = 0; i < AVOW_PCR_COUNT; i++)
-        values[i] = avow_eval_copy(ev, ev->values[i]);
+    memcpy(values, ev->values, sizeof ev->values); /* of the prior state or the body: inputs */
     ev->next->has_pcr_bank = true;
     ev->next->pcr_bank = ev->bank;
     ev->next->pcr_values = values;
