@@ -270,8 +270,8 @@ static enum avow_rc add_publish(struct avow_cli *cli, const struct add_opts *o,
     fill_enrollment(cli, o, agent, &names, signers, &e);
     note_new_keys(agent, &e);
     rc = avow_ledger_next(cli, "enrollments", o->id,
-                          agent->has_enrollment ? agent->enrollment.generation : 0, &e.generation,
-                          err);
+                          agent->has_enrollment ? agent->enrollment.generation : 0,
+                          avow_trust_bundle(cli->trust)->generation_floor, &e.generation, err);
     if (!rc)
         rc = avow_enrollment_publish(cli, &e, err);
     if (!rc)
@@ -384,7 +384,8 @@ static enum avow_rc rm_publish(struct avow_cli *cli, const char *id, uint64_t *g
     struct avow_enrollment e = agent->enrollment;
     e.status = AVOW_ENROLL_STATUS_REMOVED;
     e.issued_ms = avow_clock_unix_ms();
-    rc = avow_ledger_next(cli, "enrollments", id, e.generation, &e.generation, err);
+    rc = avow_ledger_next(cli, "enrollments", id, e.generation,
+                          avow_trust_bundle(cli->trust)->generation_floor, &e.generation, err);
     if (!rc)
         rc = avow_enrollment_publish(cli, &e, err);
     *generation = e.generation;

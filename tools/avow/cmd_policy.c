@@ -67,7 +67,9 @@ static enum avow_rc push_generation(struct avow_cli *cli, struct push *p, struct
               avow_bytes_eq(AVOW_BYTES_OF(e->head.sha256), AVOW_BYTES_OF(p->sha256));
     p->generation = e ? e->head.generation : 0;
     return p->same ? AVOW_OK
-                   : avow_ledger_next(cli, "policies", p->name, p->generation, &p->generation, err);
+                   : avow_ledger_next(cli, "policies", p->name, p->generation,
+                                      avow_trust_bundle(cli->trust)->generation_floor,
+                                      &p->generation, err);
 }
 
 static enum avow_rc seal_head(struct avow_cli *cli, const struct push *p, const char *key,

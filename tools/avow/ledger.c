@@ -76,7 +76,7 @@ static enum avow_rc newest(const char *folder, uint64_t *out, struct avow_err *e
 }
 
 enum avow_rc avow_ledger_next(struct avow_cli *cli, const char *topic, const char *name,
-                              uint64_t there, uint64_t *out, struct avow_err *err)
+                              uint64_t there, uint64_t floor, uint64_t *out, struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf path;
     uint64_t kept = 0;
@@ -93,7 +93,6 @@ enum avow_rc avow_ledger_next(struct avow_cli *cli, const char *topic, const cha
                       "%" PRIu64 ": an earlier attempt failed, or somebody shows an old view "
                       "(bus.rollback)",
                       topic, there, name, kept);
-    *out = avow_max_u64(avow_max_u64(kept, there) + 1,
-                        avow_trust_bundle(cli->trust)->generation_floor);
+    *out = avow_max_u64(avow_max_u64(kept, there) + 1, floor);
     return AVOW_OK;
 }

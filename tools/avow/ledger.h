@@ -10,10 +10,11 @@
 enum avow_rc avow_ledger_put(struct avow_cli *cli, const char *topic, const char *name,
                              uint64_t generation, struct avow_bytes record,
                              struct avow_err *err) AVOW_MUST_CHECK;
-/* The generation to sign next, after `there`, the newest on the topic (0: none): never one that was
- * signed before, because two records of one generation are a conflict (PROTOCOL R14). A topic that
- * is behind the ledger is reported. Errors: AVOW_IO. */
+/* The generation to sign next: above `there`, the newest on the topic (0: none), not below the
+ * bundle's `floor`, and never one that was signed before, because two records of one generation are
+ * a conflict (PROTOCOL R14). A topic that is behind the ledger is reported. Errors: AVOW_IO. */
 enum avow_rc avow_ledger_next(struct avow_cli *cli, const char *topic, const char *name,
-                              uint64_t there, uint64_t *out, struct avow_err *err) AVOW_MUST_CHECK;
+                              uint64_t there, uint64_t floor, uint64_t *out,
+                              struct avow_err *err) AVOW_MUST_CHECK;
 
 #endif
