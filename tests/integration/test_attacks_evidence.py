@@ -7,15 +7,12 @@ import time
 
 import pytest
 from avowtest import records
+from avowtest.field import as_of
 from avowtest.forge import Signer, ToolsTpm, order_of, seal, sha256
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from conftest import GOOD
-
 BAD = sha256(b"something that no policy allows")
-ONE = bytes.fromhex(GOOD["/usr/bin/one"][0])
-TWO = bytes.fromhex(GOOD["/usr/bin/two"][0])
 
 
 def expect_drop(field, host, reason, value):
@@ -37,39 +34,20 @@ def test_af1_self_made_nonce__drop_marker(field):
     expect_drop(field, host, "marker", host.evidence(marker))
 
 
-def forged_marker(field, partition, signer, **changes):
-    """A marker for the present epoch, put on the topic as workers do it."""
-    genuine = field.marker(partition)
-    marker = {**genuine, "nonce": sha256(signer.id, str(time.monotonic_ns()).encode()), "owner": "avow.x.mallory.0"}
-    marker.update(changes)
-    value = seal("marker", marker, signer)
-    field.put("epochs", "marker", value, partition)
-    return marker
-
-
-def agent_answers(field, agent, marker):
-    """Whether a running agent uses this marker: it has to attest at once, because its list grows."""
-    tag = sha256(marker["nonce"])[:8]
-    before = len(field.evidence_of(agent))
-    field.site.hosts[agent].ima("add", "/usr/bin/two", TWO.hex())
-    field.wait_evidence(agent, lambda r, b: len(field.evidence_of(agent)) > before, 10, "of a grown list")
-    return any(b["marker_tag"] == tag for _, _, b in field.evidence_of(agent))
-
-
 def test_af2_marker_by_a_stranger_or_the_tenant__ignored_by_worker_and_agent(field):
     host = field.host("af2")
     for signer in (Signer.generate(), field.tenant):
-        marker = forged_marker(field, host.partition, signer)
+        marker = field.forge_marker(host.partition, signer)
         expect_drop(field, host, "marker", host.evidence(marker))
-        assert not agent_answers(field, "bob", forged_marker(field, field.partition("bob"), signer))
+        assert not field.agent_answers("bob", field.forge_marker(field.partition("bob"), signer))
     assert "marker.refused" in field.site.hosts["bob"].agent.output()
 
 
 def test_af3_marker_by_an_old_worker_key__ignored(field):
     host = field.host("af3")
-    marker = forged_marker(field, host.partition, field.old_worker)
+    marker = field.forge_marker(host.partition, field.old_worker)
     expect_drop(field, host, "marker", host.evidence(marker))
-    assert not agent_answers(field, "bob", forged_marker(field, field.partition("bob"), field.old_worker))
+    assert not field.agent_answers("bob", field.forge_marker(field.partition("bob"), field.old_worker))
 
 
 def test_af5_marker_prepared_with_a_stolen_key_and_never_published__drop_marker(field):
@@ -88,7 +66,7 @@ def test_af9_many_prepared_in_one_epoch_then_modified__all_as_of_that_epoch(fiel
         offset = host.send(value)
         time.sleep(0.1)
     last = field.judged(host.name, offset)
-    assert (last["status"], last["as_of"]["epoch"]) == ("trusted", marker["epoch"])
+    assert (last["status"], as_of(last)) == ("trusted", marker["epoch"])
     verdict = field.view.wait_verdict(host.name, lambda v: v["status"] == "trusted", 10, "verdict")[0]
     assert verdict["trusted_until_ms"] == verdict["as_of_ms"] + field.site.intervals.validity
     assert host.attest(after=marker["epoch"])["status"] == "untrusted", "the next epoch reveals it"
@@ -111,7 +89,7 @@ def test_af12_marker_of_another_partition__ignored_by_worker_and_agent(field):
     mine = field.partition("bob")
     marker, record = field.marker_record((mine + 1) % field.partitions)
     field.put("epochs", "marker", record.value, mine)
-    assert not agent_answers(field, "bob", marker)
+    assert not field.agent_answers("bob", marker)
 
 
 # --- Replay and counters
@@ -340,8 +318,8 @@ def test_ax6_poison_at_every_position_of_a_batch__once_and_the_neighbours_are_ju
 def test_af4_twin_by_a_stolen_live_key__evidence_accepted_and_alarm(field):
     host = field.host("af4")
     time.sleep(max(0.0, 13.0 - field.thread.age()))  # markers of a predecessor are no twins
-    marker = forged_marker(field, host.partition, field.worker, issued_ms=int(time.time() * 1000))
+    marker = field.forge_marker(host.partition, field.worker, issued_ms=int(time.time() * 1000))
     state = field.judged(host.name, host.send(host.evidence(marker)))
-    assert state["status"] == "trusted" and state["as_of"]["epoch"] == marker["epoch"]
+    assert state["status"] == "trusted" and as_of(state) == marker["epoch"]
     alarm = field.wait_alarm("epoch.twin", accept=lambda r: "mallory" in str(r))
     assert alarm["key"] == "fleet"

@@ -21,6 +21,16 @@ FLAGS = (
 )
 
 
+def as_of(state: dict) -> int:
+    """The epoch up to which a state is proven; -1: none."""
+    return state["as_of"]["epoch"] if state["as_of"] else -1
+
+
+def entries(state: dict) -> int:
+    """How many IMA entries it has proven."""
+    return state["ima"]["proven_count"] if state["ima"] else 0
+
+
 class Bundle:
     """The trust bundle of an installation, to be changed and signed again with its root key."""
 
@@ -87,6 +97,40 @@ class Field:
 
     def newest(self, topic: str, key: str) -> topics.Record:
         return [r for r in self.watch.all(self.prefix + topic) if r.key == key.encode() and r.value is not None][-1]
+
+    def forge_marker(self, partition: int, signer: Signer, **changes) -> dict:
+        """A marker for the present epoch, put on the topic as workers do it."""
+        nonce = sha256(signer.id, str(time.monotonic_ns()).encode())
+        marker = {**self.marker(partition), "nonce": nonce, "owner": "avow.x.mallory.0", **changes}
+        self.put("epochs", "marker", seal("marker", marker, signer), partition)
+        return marker
+
+    def forge_resync(self, agent: str, signer: Signer | None, **changes) -> bytes:
+        """A directive to send everything; returns the record."""
+        partition = self.partition(agent)
+        directive = {
+            "fleet": self.fleet,
+            "key": agent,
+            "partition": partition,
+            "epoch": self.marker(partition)["epoch"],
+            "id": sha256(agent.encode(), str(time.monotonic_ns()).encode())[:16],
+            "kind": ("avow.Resync", {"ima_from": 0, "boot_log": False, "pcrs": True}),
+            **changes,
+        }
+        value = seal("directive", directive, signer)
+        self.put("epochs", agent, value, partition)
+        return value
+
+    def agent_answers(self, agent: str, marker: dict) -> bool:
+        """Whether a running agent uses this marker, now that it has to attest at once, because its list grows."""
+        tag, before = sha256(marker["nonce"])[:8], len(self.evidence_of(agent))
+        self.grow(agent)
+        self.wait_evidence(agent, lambda r, b: len(self.evidence_of(agent)) > before, 10, "of a grown list")
+        return any(b["marker_tag"] == tag for _, _, b in self.evidence_of(agent))
+
+    def grow(self, agent: str) -> None:
+        """The list of a real host grows by an entry that the policy allows."""
+        self.site.hosts[agent].ima("add", "/usr/bin/two", sha256(b"two").hex())
 
     def genuine_marker(self, r: topics.Record) -> dict | None:
         """Fields of a marker that a worker signed for this partition."""
@@ -183,9 +227,7 @@ class Field:
         assert self.events(agent) == [], f"{agent} was harmed"
         now = self.marker(self.partition(agent))["epoch"]
         beats = -(-self.site.intervals.heartbeat * 12 // (10 * self.site.intervals.epoch)) + 1
-        self.wait_state(
-            agent, lambda s: s["as_of"] and s["as_of"]["epoch"] >= now - beats, 8, f"as of epoch {now - beats} or later"
-        )
+        self.wait_state(agent, lambda s: as_of(s) >= now - beats, 8, f"as of epoch {now - beats} or later")
         assert self.states(agent)[-1]["status"] == "trusted"
 
     def settled(self, partition: int, timeout: float = 30) -> int:
@@ -242,11 +284,14 @@ class Field:
     def host(self, name: str, policy: str | None = "good", tpm=None, **enrolment) -> "SoftHost":
         """A host with a key of the attacker's choice, enrolled, and trusted."""
         host = SoftHost(self, name, tpm or SoftTpm(), policy)
+        self.join(host, **enrolment)
+        return host
+
+    def join(self, host: "SoftHost", **enrolment) -> None:
         self.soft.append(host)
         host.enrol(**enrolment)
-        self.wait_state(name, lambda s: True, 15, "of an enrolled host")
+        self.wait_state(host.name, lambda s: True, 15, "of an enrolled host")
         host.expect_trusted()
-        return host
 
     def retire(self) -> None:
         """Ends the enrolments of all hosts made so far, so that nobody misses them."""
@@ -337,7 +382,7 @@ class SoftHost(Machine):
         deadline = time.monotonic() + 15
         while True:
             state = self.attest(after)
-            if state["status"] == "trusted" and state["as_of"]["epoch"] == state["epoch"]:
+            if state["status"] == "trusted" and as_of(state) == state["epoch"]:
                 return state
             # Right after the enrolment the worker may not have read it, or the policy; then it asks again.
             assert state["status"] == "pending" and time.monotonic() < deadline, state["findings"] or state["status"]
