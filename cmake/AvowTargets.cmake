@@ -35,6 +35,13 @@ function(avow_unit_test name)
     set_tests_properties(${name} PROPERTIES LABELS ${A_LABEL} TIMEOUT 120)
 endfunction()
 
+# avow_failing_alloc(NAME): the test can make its n-th allocation fail (tests/support/failing_alloc.h).
+function(avow_failing_alloc name)
+    target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/failing_alloc.c)
+    target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support)
+    target_link_options(${name} PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc)
+endfunction()
+
 # avow_fuzz_target(NAME SOURCES... USES lib...): LLVMFuzzerTestOneInput. With AVOW_FUZZ a libFuzzer program in fuzz/;
 # otherwise a test that replays tests/fuzz/corpus/NAME/ through it (tests/support/fuzz_replay.c).
 function(avow_fuzz_target name)

@@ -13,46 +13,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failing_alloc.h"
+
 #include "avow/base/banned.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static unsigned fail_at; /* the n-th allocation from now on fails; 0: none */
-
-static bool fails_now(void)
-{
-    return fail_at && --fail_at == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(p, size);
-}
 
 /* Runs `body` with the k-th allocation failing for k = 1, 2, ... until it succeeds; returns how
  * many failed. */
 static unsigned for_each_failure(enum avow_rc (*body)(void))
 {
     for (unsigned k = 1; k < 10000; k++) {
-        fail_at = k;
+        failing_alloc_at = k;
         enum avow_rc rc = body();
-        bool was_reached = fail_at == 0;
-        fail_at = 0;
+        bool was_reached = failing_alloc_at == 0;
+        failing_alloc_at = 0;
         if (!was_reached) {
             assert_int_equal(rc, AVOW_OK);
             return k - 1;
@@ -96,12 +69,12 @@ static enum avow_rc use_map(void)
     for (; !rc && n < 100; n++)
         rc = avow_map_set(&m, avow_bytes_make(&n, sizeof n), &dummy, NULL);
     const int stored = rc ? n - 1 : n;
-    unsigned left = fail_at;
-    fail_at = 0;
+    unsigned left = failing_alloc_at;
+    failing_alloc_at = 0;
     assert_int_equal(m.count, stored);
     for (int i = 0; i < stored; i++)
         assert_ptr_equal(avow_map_find(&m, avow_bytes_make(&i, sizeof i)), &dummy);
-    fail_at = left;
+    failing_alloc_at = left;
     avow_map_deinit(&m, NULL);
     return rc;
 }

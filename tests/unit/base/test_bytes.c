@@ -44,6 +44,8 @@ static void test_ct_eq__one_differing_byte__is_unequal(void **state)
         for (unsigned bit = 0; bit < 8; bit++) {
             b[i] = (uint8_t)(1u << bit);
             assert_false(avow_ct_eq(a, b, sizeof a));
+            for (size_t len = 0; len < sizeof a; len++) /* no byte too few, none too many */
+                assert_int_equal(avow_ct_eq(a, b, len), len <= i);
         }
         b[i] = 0;
     }

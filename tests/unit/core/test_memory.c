@@ -3,36 +3,9 @@
  * told. */
 #include "rig.h"
 
+#include "failing_alloc.h"
+
 #include "avow/base/banned.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static unsigned fail_at; /* the n-th allocation from now on fails; 0: none */
-
-static bool fails_now(void)
-{
-    return fail_at && --fail_at == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(p, size);
-}
 
 static const char policy_text[] =
     "{\"meta\":{\"version\":1},\"digests\":{\"/a\":[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"],"
@@ -53,11 +26,11 @@ static void test_runtime_policy_load__each_allocation_fails__nomem(void **state)
     for (unsigned k = 1; k < 10000; k++) {
         struct avow_runtime_policy *p = NULL;
         struct avow_err err = {0};
-        fail_at = k;
+        failing_alloc_at = k;
         enum avow_rc rc = avow_runtime_policy_load(
             avow_bytes_make(policy_text, sizeof policy_text - 1), &p, &err);
-        bool reached = fail_at == 0;
-        fail_at = 0;
+        bool reached = failing_alloc_at == 0;
+        failing_alloc_at = 0;
         if (!reached) {
             assert_int_equal(rc, AVOW_OK);
             avow_runtime_policy_free(p);

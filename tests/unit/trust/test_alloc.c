@@ -7,36 +7,9 @@
 #include "avow/crypto/ak.h"
 #include "avow/crypto/x509.h"
 
+#include "failing_alloc.h"
+
 #include "avow/base/banned.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static unsigned fail_at; /* the n-th allocation from now on fails; 0: none */
-
-static bool fails_now(void)
-{
-    return fail_at && --fail_at == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(p, size);
-}
 
 static struct fixture *f;
 static struct avow_buf bundle, enrollment, root_pem, ca_pem, ak_public;
@@ -171,10 +144,10 @@ static void test_each__kth_allocation_fails__is_nomem_and_clean(void **state)
     for (size_t i = 0; i < AVOW_ARRAY_LEN(CASES); i++) {
         unsigned k = 1;
         for (;; k++) {
-            fail_at = k;
+            failing_alloc_at = k;
             enum avow_rc rc = CASES[i].body();
-            bool reached = fail_at == 0;
-            fail_at = 0;
+            bool reached = failing_alloc_at == 0;
+            failing_alloc_at = 0;
             if (rc != (reached ? AVOW_NOMEM : AVOW_OK))
                 fail_msg("%s: allocation %u: %s", CASES[i].name, k, avow_rc_text(rc));
             if (!reached)
