@@ -22,10 +22,19 @@ int avow_bytes_cmp(struct avow_bytes a, struct avow_bytes b)
 
 bool avow_ct_eq(const void *a, const void *b, size_t len)
 {
-    const volatile uint8_t *x = a, *y = b; /* volatile: no early exit by the optimizer */
-    unsigned diff = 0;
-    for (size_t i = 0; i < len; i++)
-        diff |= (unsigned)(x[i] ^ y[i]);
+    const uint8_t *p = a, *q = b;
+    uint64_t diff = 0, x, y;
+    size_t i = 0;
+    for (; i + sizeof x <= len; i += sizeof x) {
+        memcpy(&x, p + i, sizeof x);
+        memcpy(&y, q + i, sizeof y);
+        diff |= x ^ y;
+        __asm__ __volatile__("" : "+r"(diff)); /* unknown to the optimizer: no early exit */
+    }
+    for (; i < len; i++) {
+        diff |= (uint64_t)(p[i] ^ q[i]);
+        __asm__ __volatile__("" : "+r"(diff));
+    }
     return diff == 0;
 }
 
