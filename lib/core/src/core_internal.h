@@ -91,8 +91,8 @@ struct avow_fold {
     bool repeated_aggregate;
     uint64_t proven_count; /* of the stored position that is continued */
     struct avow_running proven;
-    struct avow_chain chains[AVOW_CHAINS_MAX];
     size_t chains_count;
+    struct avow_chain chains[AVOW_CHAINS_MAX]; /* 10 KiB, last: not zeroed before they begin */
 };
 
 struct avow_eval {
@@ -123,7 +123,6 @@ struct avow_eval {
     bool more; /* the log is longer than what is folded here */
 
     struct avow_finding_list findings;
-    struct avow_fold fold;
 
     /* explain.c */
     const struct avow_chain *proven_chain; /* NULL: nothing was proven */
@@ -132,6 +131,8 @@ struct avow_eval {
     bool pending_proven;                   /* the pending one */
     bool boot_log_seen;
     struct avow_bytes pcr10; /* value of PCR 10 at the quote, once explained */
+
+    struct avow_fold fold; /* last, as its chains are */
 };
 
 /* hash_alg.c: model's enum <-> crypto's. */

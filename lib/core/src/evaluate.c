@@ -222,7 +222,12 @@ enum avow_rc avow_evaluate(const struct avow_eval_in *in, struct avow_arena *are
                            struct avow_eval_out *out, struct avow_err *err)
 {
     struct avow_eval_out result = {.next = *in->prior};
-    struct avow_eval ev = {.in = in, .arena = arena, .out = &result, .next = &result.next};
+    struct avow_eval ev;
+    memset(&ev, 0, offsetof(struct avow_eval, fold.chains)); /* the rest is 10 KiB */
+    ev.in = in;
+    ev.arena = arena;
+    ev.out = &result;
+    ev.next = &result.next;
     if (!avow_attribute(&ev, &result.drop)) {
         result.kind = AVOW_EVAL_DROPPED;
         *out = result;
