@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from conftest import GOOD, sha256, started
+from conftest import GOOD, ROOT, sha256, started
 
 COMMANDS = (
     "init",
@@ -298,6 +298,37 @@ def test_command_help__needs_nothing_and_says_usage(avow, command):
     assert (by_flag.returncode, by_flag.stderr) == (OK, "")
     assert by_flag.stdout.startswith(f"usage: avow {command}")
     assert all(len(line) <= 120 for line in by_flag.stdout.splitlines())
+
+
+def options_in(help_text):
+    return set(re.findall(r"--[a-z][a-z-]+", "\n".join(x for x in help_text.splitlines() if x.startswith("  "))))
+
+
+def test_manual__names_every_command_and_every_option(avow):
+    page = (ROOT / "docs" / "man" / "avow.1").read_text()
+    plain = page.replace("\n", " ")
+    for command in COMMANDS:
+        assert f".It Cm {command}" in page, command
+        for option in options_in(avow(*command.split(), "--help").stdout) | options_in(avow("--help").stdout):
+            assert re.search(rf"Fl {option[2:]}\b", plain), f"{command}: {option}"
+
+
+@pytest.mark.parametrize("program", ("avow-agent", "avow-worker", "avow-registrar"))
+def test_manual_of_a_daemon__names_every_option(bin_dir, program):
+    page = (ROOT / "docs" / "man" / f"{program}.8").read_text()
+    done = subprocess.run([bin_dir / program, "--help"], capture_output=True, text=True, timeout=30)
+    flags = done.stdout.split("settings (")[0]
+    assert options_in(flags) >= {"--config", "--sample-config"}
+    for option in options_in(flags) | ({"--print-id"} if "--print-id" in flags else set()):
+        assert re.search(rf"Fl {option[2:]}\b", page), option
+
+
+def test_configuration_document__is_what_the_programs_say(bin_dir):
+    done = subprocess.run(
+        [ROOT / "tools" / "dev" / "gen-config-doc", "--bin", bin_dir, "--check"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
