@@ -114,21 +114,24 @@ def thread(tmp_path_factory, bin_dir):
 def battle(tmp_path_factory, bin_dir):
     """One installation under attack: a victim and a bystander with software TPMs, and whoever the attacker is.
 
-    Its bundle has a worker key of the past, which the attacker has, too.
+    Its bundle has keys of the past and keys for other purposes, which the attacker has, too.
     """
     site = Site(tmp_path_factory.mktemp("battle"), bin_dir)
-    old_worker = Signer.generate()
+    old_worker, old_tenant, policies_only = (Signer.generate() for _ in range(3))
 
-    def old_key_in_bundle():
+    def more_keys():
         bundle = Bundle(site.dir)
         bundle.add(old_worker, "worker", status="verify_only")
+        bundle.add(old_tenant, "enroll", "policy", status="verify_only")
+        bundle.add(policies_only, "policy")
         bundle.save()
 
     field = None
     try:
-        t = started(site, old_key_in_bundle, strict=False)
+        t = started(site, more_keys, strict=False)
         field = Field(site, t.view)
-        field.thread, field.old_worker = t, old_worker
+        field.thread = t
+        field.old_worker, field.old_tenant, field.policies_only = old_worker, old_tenant, policies_only
         for name in ("bob", "carol"):
             t.host(name)
         for name in ("bob", "carol"):

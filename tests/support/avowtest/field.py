@@ -62,6 +62,7 @@ class Field:
         self.registrar = Signer.load(site.dir / "registrar" / "sign.pem")
         self.mac = (site.dir / "worker" / "mac.key").read_bytes()
         bootstrap = site.broker.bootstrap
+        self.bundle = Bundle(site.dir)
         self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 2})
         self.group = Consumer({"bootstrap.servers": bootstrap, "group.id": GROUP, "log_level": 2})
         self.watch = topics.Follower(bootstrap, [prefix + t for t in ("epochs", "evidence", "state")])
@@ -76,6 +77,15 @@ class Field:
 
     def partition(self, key: str) -> int:
         return partition_of(key.encode(), self.partitions)
+
+    def name_in(self, partition: int, prefix: str) -> str:
+        """A name that lies in this partition."""
+        return next(n for i in range(1000) if self.partition(n := f"{prefix}-{i}") == partition)
+
+    def newest_enrolment(self, agent: str) -> bytes:
+        """The record as it was written."""
+        found = topics.read(self.site.broker.bootstrap, self.prefix + "enrollments")
+        return [r.value for r in found if r.key == agent.encode() and r.value is not None][-1]
 
     def put(self, topic: str, key: str | bytes, value: bytes | None, partition: int | None = None) -> int:
         """Produces one record and returns its offset."""
