@@ -37,9 +37,11 @@ static bool pending_is_usable(const struct avow_eval *ev)
     return true;
 }
 
+/* Before the first entry there is nothing to be met: else a PCR that nothing extends would be
+ * proven by any list that is told from its beginning twice. */
 void avow_explain_step(struct avow_eval *ev, struct avow_chain *c)
 {
-    if (c->pending_found || !pending_is_usable(ev))
+    if (c->pending_found || !ev->fold.count || !pending_is_usable(ev))
         return;
     const struct avow_pending_quote *p = &ev->next->pending;
     if (!at_value(&ev->fold, &c->now, avow_hash_of(p->hash), p->values, p->pcr_digest))

@@ -147,6 +147,23 @@ static void test_AP4__next_evidence_omits_the_missing_entry__ima_pcr_mismatch(vo
     assert_true(avow_str_is(r.transition.revocation.event_id, "ima.pcr_mismatch"));
 }
 
+/* A kernel without IMA: PCR 10 stays zero, whatever list is told. */
+static void test_evaluate__list_over_a_pcr_that_nothing_extends__never_trusted(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        r.next = 0; /* from entry 0 each time, so that the fold begins at the quoted value */
+        struct rig_shot *s = rig_take(&r);
+        s->has_pcr10 = true;
+        memset(s->pcr10, 0, sizeof s->pcr10);
+        judge(s);
+        rig_tick(&r);
+    }
+    rig_expect_findings(&r, "ima.pcr_mismatch", NULL);
+    rig_expect_status(&r, AVOW_STATUS_UNTRUSTED);
+    rig_expect_as_of(&r, 0);
+}
+
 static void test_evaluate__more__neither_holds_nor_fails_the_pending(void **state)
 {
     (void)state;
@@ -838,6 +855,7 @@ int main(void)
         TEST(test_AP3__log_one_short__the_next_explains_as_of_the_first),
         TEST(test_AP3__pending_value_deep_in_the_new_entries__is_found),
         TEST(test_AP4__next_evidence_omits_the_missing_entry__ima_pcr_mismatch),
+        TEST(test_evaluate__list_over_a_pcr_that_nothing_extends__never_trusted),
         TEST(test_evaluate__more__neither_holds_nor_fails_the_pending),
         TEST(test_evaluate__more_on_first_contact__is_never_pending),
         TEST(test_AP5__pending_then_reboot__dropped_without_trust),
