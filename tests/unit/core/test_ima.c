@@ -151,7 +151,7 @@ static void test_AP4__next_evidence_omits_the_missing_entry__ima_pcr_mismatch(vo
 static void test_evaluate__list_over_a_pcr_that_nothing_extends__never_trusted(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 2; i++) {
         r.next = 0; /* from entry 0 each time, so that the fold begins at the quoted value */
         struct rig_shot *s = rig_take(&r);
         s->has_pcr10 = true;
