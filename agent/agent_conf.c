@@ -1,5 +1,7 @@
 #include "agent_conf.h"
 
+#include "agent_check.h"
+
 #include "avow/base/banned.h"
 
 #define IMA_LOG "/sys/kernel/security/ima/binary_runtime_measurements"
@@ -18,6 +20,12 @@ static const struct avow_conf_option options[] = {
      .def = "/etc/avow/root.pem",
      .doc =
          "the fleet's root key (public half): the only thing that is trusted without a signature"},
+    {.section = "agent",
+     .key = "user",
+     .type = AVOW_CONF_STR,
+     .def = "",
+     .doc = "user that root becomes once the lists and the TPM are open; empty: avow if there is "
+            "such a user; root: stay"},
     {.section = "agent",
      .key = "state_dir",
      .type = AVOW_CONF_PATH,
@@ -122,4 +130,5 @@ const struct avow_conf_spec avow_agent_conf_spec = {
     .options = options,
     .count = AVOW_ARRAY_LEN(options),
     .passthrough = "kafka",
+    .check = avow_agent_check,
 };

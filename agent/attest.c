@@ -47,6 +47,7 @@ struct draft {
 struct avow_attest {
     struct avow_attest_opts o;
     struct avow_ima_reader *ima; /* NULL: not configured */
+    struct avow_held_file uefi;  /* path NULL: not configured */
     enum avow_hash bank;
     bool bank_known;
     bool pcrs_read;
@@ -75,6 +76,35 @@ static void draft_reset(struct draft *d)
     avow_buf_reset(&d->signature);
 }
 
+/* A list that is not there is said to be absent in the evidence; one that we may not read would be
+ * the same by mistake. */
+static enum avow_rc open_sources(struct avow_attest *a, struct avow_err *err)
+{
+    struct avow_err why = {.rc = AVOW_OK};
+    enum avow_rc rc = AVOW_OK;
+    bool changed = false;
+    if (*a->o.ima_log) {
+        rc = avow_ima_reader_new(a->o.ima_log, &a->ima, err);
+        if (rc)
+            return rc;
+        rc = avow_ima_reader_open(a->ima, &why);
+        if (rc == AVOW_NOTFOUND)
+            avow_log(WARN, "ima.absent", AVOW_KV_ERR(&why),
+                     AVOW_KV_STR("next", "agent.ima_log: is securityfs mounted, has the kernel an "
+                                         "IMA policy? Evidence says that there is no list"));
+        else if (rc)
+            return avow_err_set(err, rc, why.native, "agent.ima_log: %s", why.msg);
+    }
+    if (!*a->o.uefi_log)
+        return AVOW_OK;
+    rc = avow_held_init(&a->uefi, a->o.uefi_log, err);
+    if (!rc)
+        rc = avow_held_look(&a->uefi, &changed, &why);
+    if (rc && rc != AVOW_NOTFOUND)
+        return avow_err_set(err, rc, why.native, "agent.uefi_log: %s", why.msg);
+    return AVOW_OK;
+}
+
 enum avow_rc avow_attest_new(const struct avow_attest_opts *opts, struct avow_attest **out,
                              struct avow_err *err)
 {
@@ -83,6 +113,7 @@ enum avow_rc avow_attest_new(const struct avow_attest_opts *opts, struct avow_at
     if (!a)
         return avow_err_set(err, AVOW_NOMEM, 0, "attestation");
     a->o = *opts;
+    a->uefi.fd = -1;
     avow_buf_init(&a->d.first, AVOW_EVIDENCE_PART_MAX);
     avow_buf_init(&a->d.body, BODY_MAX);
     avow_buf_init(&a->d.attest, AVOW_ATTEST_MAX);
@@ -92,11 +123,9 @@ enum avow_rc avow_attest_new(const struct avow_attest_opts *opts, struct avow_at
             return avow_err_set(err, AVOW_CONFIG, 0, "tpm.bank: unknown hash \"%s\"", opts->bank);
         a->bank_known = true;
     }
-    if (*opts->ima_log) {
-        enum avow_rc rc = avow_ima_reader_new(opts->ima_log, &a->ima, err);
-        if (rc)
-            return rc;
-    }
+    enum avow_rc rc = open_sources(a, err);
+    if (rc)
+        return rc;
     *out = AVOW_STEAL(a);
     return AVOW_OK;
 }
@@ -106,6 +135,7 @@ void avow_attest_free(struct avow_attest *a)
     if (!a)
         return;
     avow_ima_reader_free(a->ima);
+    avow_held_deinit(&a->uefi);
     avow_buf_deinit(&a->d.first);
     avow_buf_deinit(&a->d.body);
     avow_buf_deinit(&a->d.attest);
@@ -257,11 +287,11 @@ static enum avow_rc put_entries(struct avow_attest *a, struct avow_buf *part,
 /* The log as it is now; a host without one, or with one that is over the limit, sends none. */
 static enum avow_rc put_boot_log(struct avow_attest *a, struct draft *d, struct avow_err *err)
 {
-    if (!*a->o.uefi_log)
+    if (!a->uefi.path)
         return AVOW_OK;
     size_t at = begin_frame(&d->first, AVOW_FRAME_UEFI);
     struct avow_err why = {.rc = AVOW_OK};
-    enum avow_rc rc = avow_uefi_read(a->o.uefi_log, &d->first, &why);
+    enum avow_rc rc = avow_uefi_read(&a->uefi, &d->first, &why);
     if (rc) {
         avow_buf_reset(&d->first);
         if (rc == AVOW_NOMEM)

@@ -24,7 +24,8 @@ struct avow_attest_opts { /* borrowed for the life of the object */
     size_t parts_max; /* 1 to AVOW_EVIDENCE_PARTS_MAX */
 };
 struct avow_attest;
-/* Errors: AVOW_NOMEM, AVOW_CONFIG (bank). */
+/* Opens the list and the log, which stay open: the process may give up the right to open them.
+ * Errors: AVOW_NOMEM, AVOW_CONFIG (bank), AVOW_IO (a file that is there cannot be read). */
 enum avow_rc avow_attest_new(const struct avow_attest_opts *opts, struct avow_attest **out,
                              struct avow_err *err) AVOW_MUST_CHECK;
 void avow_attest_free(struct avow_attest *a);

@@ -26,19 +26,6 @@ static void free_json(json_t **j)
     json_decref(*j);
 }
 
-void avow_enroll_challenge_init(struct avow_enroll_challenge *c)
-{
-    c->version[0] = '\0';
-    avow_buf_init(&c->id_object, AVOW_ENROLL_CREDENTIAL_MAX);
-    avow_buf_init(&c->encrypted_secret, AVOW_ENROLL_CREDENTIAL_MAX);
-}
-
-void avow_enroll_challenge_deinit(struct avow_enroll_challenge *c)
-{
-    avow_buf_deinit(&c->id_object);
-    avow_buf_deinit(&c->encrypted_secret);
-}
-
 /* --- Answers --- */
 
 /* `results` of the envelope {"code", "status", "results": {}}. *root owns. */
@@ -131,17 +118,6 @@ enum avow_rc avow_enroll_parse_challenge(struct avow_bytes body, struct avow_enr
 }
 
 /* --- Requests --- */
-
-void avow_enroll_put_pem(struct avow_buf *out, struct avow_bytes der)
-{
-    /* 48 bytes make a line of 64 characters (RFC 7468, 2) */
-    avow_buf_put_str(out, "-----BEGIN CERTIFICATE-----\n");
-    for (size_t i = 0; i < der.len; i += 48) {
-        avow_buf_put_base64(out, avow_bytes_make(der.ptr + i, der.len - i < 48 ? der.len - i : 48));
-        avow_buf_put_str(out, "\n");
-    }
-    avow_buf_put_str(out, "-----END CERTIFICATE-----\n");
-}
 
 static void put_base64_field(struct avow_buf *out, const char *name, struct avow_bytes value)
 {

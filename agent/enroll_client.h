@@ -3,29 +3,14 @@
  * TPM opens; PUT the same path with an HMAC keyed by what it contained. Everything that comes back
  * is attacker-controlled: plain HTTP is allowed, since the challenge proves the TPM and a wrong
  * registrar only costs an attempt. An https URL is never asked over http. The functions that take
- * bytes are pure; avow_enroll_register and _activate do the I/O and may run on any thread. */
+ * bytes are pure; avow_enroll_register and _activate do the I/O. Runs in the registration process
+ * (enroll_pipe.h), not in the agent. */
 #ifndef AVOW_AGENT_ENROLL_CLIENT_H
 #define AVOW_AGENT_ENROLL_CLIENT_H
 
-#include "avow/base/buf.h"
+#include "enroll_pipe.h"
 
 #define AVOW_ENROLL_ANSWER_MAX (64u * 1024u)
-#define AVOW_ENROLL_CREDENTIAL_MAX 1024u /* of each of its two parts */
-#define AVOW_ENROLL_VERSION_MAX 8u
-
-struct avow_enroll_self { /* borrowed */
-    const char *url;      /* "http://host:port" or "https://..." */
-    const char *ca;       /* PEM file; "": none, or the system's for https */
-    const char *agent_id;
-    struct avow_bytes ek_public, ak_public; /* TPM2B_PUBLIC */
-    struct avow_bytes ek_certs;             /* PEM text, EK certificate first; empty: none */
-};
-struct avow_enroll_challenge {
-    char version[AVOW_ENROLL_VERSION_MAX];       /* "2.6": what the registrar was spoken to in */
-    struct avow_buf id_object, encrypted_secret; /* TPM2B_ID_OBJECT, TPM2B_ENCRYPTED_SECRET */
-};
-void avow_enroll_challenge_init(struct avow_enroll_challenge *c);
-void avow_enroll_challenge_deinit(struct avow_enroll_challenge *c);
 
 /* The version to speak, from the body of GET /version: current_version if we know it, else the
  * highest we share. Errors: AVOW_PARSE, AVOW_REFUSED (none in common). */
@@ -40,9 +25,6 @@ enum avow_rc avow_enroll_put_registration(const struct avow_enroll_self *self, s
                                           struct avow_err *err) AVOW_MUST_CHECK;
 enum avow_rc avow_enroll_put_activation(const char *agent_id, struct avow_bytes secret,
                                         struct avow_buf *out, struct avow_err *err) AVOW_MUST_CHECK;
-/* Appends one PEM block "CERTIFICATE". */
-void avow_enroll_put_pem(struct avow_buf *out, struct avow_bytes der);
-
 /* Errors: AVOW_UNREACHABLE, AVOW_REFUSED (the registrar says no: 4xx), AVOW_IO (5xx), AVOW_PARSE,
  * AVOW_LIMIT, AVOW_CONFIG, AVOW_NOMEM. */
 enum avow_rc avow_enroll_register(const struct avow_enroll_self *self,

@@ -59,6 +59,12 @@ static void feed_tag(struct loop *l, enum avow_agent_event_tag tag)
     feed(l, &(struct avow_agent_event){.tag = tag});
 }
 
+#define STATUS(l, ...)                                                                             \
+    do {                                                                                           \
+        if ((l)->o->notify)                                                                        \
+            avow_notify_status((l)->o->notify, __VA_ARGS__);                                       \
+    } while (false)
+
 static void die(struct loop *l, enum avow_rc rc, const struct avow_err *why)
 {
     l->fatal = rc;
@@ -91,6 +97,8 @@ static void feed_bundle(struct loop *l)
     avow_log(INFO, "bundle", AVOW_KV_U64("version", b->version),
              AVOW_KV_U64("partitions", b->partitions), AVOW_KV_U64("epoch_ms", b->epoch_ms),
              AVOW_KV_U64("heartbeat_ms", b->heartbeat_ms));
+    if (l->o->notify)
+        avow_notify_ready(l->o->notify);
     feed(l, &ev);
 }
 
@@ -119,6 +127,15 @@ static void refollow_later(struct loop *l)
     l->follow_ms = l->now_ms + REFOLLOW_MS / 2 + random % REFOLLOW_MS;
 }
 
+/* At most once a minute: Kafka may be away for long, and nobody can do more than read it once. */
+static void kafka_trouble(struct loop *l, const char *event, const struct avow_err *err)
+{
+    const char *next = avow_link_advice(err->msg);
+    avow_log_write_limited(AVOW_LOG_WARN, event, 1,
+                           AVOW_LOG_KV(AVOW_KV_ERR(err), AVOW_KV_STR("next", next)));
+    STATUS(l, "Kafka: %s; %s", err->msg, next);
+}
+
 static void follow_if_wanted(struct loop *l)
 {
     if (!l->follow_wanted || l->now_ms < l->follow_ms)
@@ -126,8 +143,12 @@ static void follow_if_wanted(struct loop *l)
     struct avow_err err = {.rc = AVOW_OK};
     enum avow_rc rc = avow_link_follow(l->link, &l->plan, &err);
     l->now_ms = avow_clock_mono_ms();
+    if (rc == AVOW_CONFIG) { /* a file that librdkafka cannot use, found when it first uses it */
+        die(l, rc, &err);
+        return;
+    }
     if (rc) {
-        avow_log_limited(WARN, "kafka.unreachable", 6, AVOW_KV_ERR(&err));
+        kafka_trouble(l, "kafka.unreachable", &err);
         refollow_later(l);
         return;
     }
@@ -135,6 +156,10 @@ static void follow_if_wanted(struct loop *l)
     avow_attest_set_part_bytes(l->o->attest, avow_link_on_mock(l->link)
                                                  ? AVOW_ATTEST_PART_BYTES_MOCK
                                                  : AVOW_ATTEST_PART_BYTES);
+    if (l->plan.partitions)
+        STATUS(l, "waiting for a marker of the workers");
+    else
+        STATUS(l, "waiting for the trust bundle on topic %strust", avow_link_prefix(l->link));
     if (l->plan.partitions)
         avow_log(INFO, "following", AVOW_KV_STR("prefix", avow_link_prefix(l->link)),
                  AVOW_KV_I64("partition", avow_link_partition(l->link)),
@@ -210,7 +235,7 @@ static void read_bus(struct loop *l, unsigned timeout_ms)
         enum avow_rc rc = avow_link_poll(l->link, i ? 0 : timeout_ms, &kind, &msg, &err);
         l->now_ms = avow_clock_mono_ms();
         if (rc == AVOW_BUS || rc == AVOW_UNREACHABLE) {
-            avow_log_limited(WARN, "kafka.error", 6, AVOW_KV_ERR(&err));
+            kafka_trouble(l, "kafka.error", &err);
             return;
         }
         if (rc) {
@@ -266,7 +291,7 @@ static enum avow_rc send_next(struct loop *l, bool *done, struct avow_err *err)
 
 static void send_failed(struct loop *l, const struct avow_err *err)
 {
-    avow_log_limited(WARN, "send.failed", 6, AVOW_KV_ERR(err));
+    kafka_trouble(l, "send.failed", err);
     feed_tag(l, AVOW_AGENT_EV_SEND_FAILED);
 }
 
@@ -284,6 +309,8 @@ static void log_attested(struct loop *l)
     enum avow_log_level level =
         !l->said_attested || r->end != r->start ? AVOW_LOG_INFO : AVOW_LOG_DEBUG;
     l->said_attested = true;
+    STATUS(l, "attesting: epoch %llu answered, IMA entry %llu", (unsigned long long)l->epoch,
+           (unsigned long long)r->end);
     avow_log_write_limited(
         level, "attested", 30,
         AVOW_LOG_KV(AVOW_KV_U64("epoch", l->epoch), AVOW_KV_U64("from", r->start),
@@ -335,7 +362,7 @@ static void do_commit(struct loop *l, uint64_t next)
 static void do_register(struct loop *l)
 {
     struct avow_err err = {.rc = AVOW_OK};
-    if (!avow_enroll_job_start(l->job, &err))
+    if (!avow_enroll_job_start(l->job, l->now_ms, &err))
         return;
     avow_log_limited(WARN, "register.failed", 6, AVOW_KV_ERR(&err));
     feed_tag(l, AVOW_AGENT_EV_REGISTER_FAILED);
@@ -366,11 +393,11 @@ static void serve_registration(struct loop *l)
         return;
     struct avow_err err = {.rc = AVOW_OK};
     struct avow_agent_event ev = {.tag = AVOW_AGENT_EV_REGISTER_FAILED};
-    switch (avow_enroll_job_stage(l->job, &err)) {
+    switch (avow_enroll_job_stage(l->job, l->now_ms, &err)) {
     case AVOW_ENROLL_CHALLENGED:
         if (answer_challenge(l, &err))
             avow_enroll_job_give_up(l->job, &err);
-        return;
+        return; /* a failure is seen in the next round */
     case AVOW_ENROLL_DONE:
         avow_log(INFO, "registered", AVOW_KV_STR("registrar", l->o->registrar->url));
         feed_tag(l, AVOW_AGENT_EV_REGISTERED);
@@ -423,6 +450,8 @@ static void obey(struct loop *l, const struct avow_agent_action *a,
         do_register(l);
         break;
     case AVOW_AGENT_DO_WARN_MARKER:
+        STATUS(l, "no marker for %llu s: no worker serves this host's partition",
+               (unsigned long long)(a->elapsed_ms / 1000));
         avow_log_limited(
             WARN, "marker.missing", 6, AVOW_KV_U64("for_ms", a->elapsed_ms),
             AVOW_KV_STR("meaning", "no worker serves this partition, or the broker withholds"));
@@ -510,6 +539,8 @@ static void start(struct loop *l)
 static void one_round(struct loop *l)
 {
     l->now_ms = avow_clock_mono_ms();
+    if (l->o->notify)
+        avow_notify_watchdog(l->o->notify, l->now_ms);
     if (avow_stop_requested()) {
         feed_tag(l, AVOW_AGENT_EV_STOP);
         return;
@@ -523,15 +554,13 @@ static void one_round(struct loop *l)
     read_bus(l, timeout_ms(l));
 }
 
-enum avow_rc avow_loop_run(const struct avow_loop_opts *opts, bool *thread_left,
-                           struct avow_err *err)
+enum avow_rc avow_loop_run(const struct avow_loop_opts *opts, struct avow_err *err)
 {
-    *thread_left = false;
     AVOW_CLEANUP(avow_link_free) struct avow_link *link = NULL;
     AVOW_CLEANUP(avow_enroll_job_free) struct avow_enroll_job *job = NULL;
     enum avow_rc rc = avow_link_new(opts->bus, opts->topic_prefix, opts->agent_id, &link, err);
     if (!rc && opts->registrar)
-        rc = avow_enroll_job_new(opts->registrar, &job, err);
+        rc = avow_enroll_job_new(opts->registrar, opts->register_program, &job, err);
     if (rc)
         return rc;
     struct loop l = {.o = opts, .link = link, .job = job};
@@ -540,12 +569,9 @@ enum avow_rc avow_loop_run(const struct avow_loop_opts *opts, bool *thread_left,
     start(&l);
     while (!l.stop)
         one_round(&l);
+    if (opts->notify)
+        avow_notify_stopping(opts->notify);
     avow_arena_deinit(&l.arena);
-    /* A request that hangs must not keep the host from shutting down; the process ends with it. */
-    if (job && avow_enroll_job_is_running(job)) {
-        (void)AVOW_STEAL(job);
-        *thread_left = true;
-    }
     if (l.fatal)
         *err = l.fatal_why;
     return l.fatal;

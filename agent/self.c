@@ -4,7 +4,7 @@
 #include "avow/base/log.h"
 #include "avow/crypto/ak.h"
 #include "avow/crypto/x509.h"
-#include "enroll_client.h"
+#include "enroll_pipe.h"
 
 #include <errno.h>
 #include <string.h>

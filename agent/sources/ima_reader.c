@@ -1,15 +1,11 @@
-#define _GNU_SOURCE /* pread, O_CLOEXEC */
 #include "sources/ima_reader.h"
 
 #include "avow/base/num.h"
 #include "avow/formats/ima_list.h"
+#include "sources/held_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "avow/base/banned.h"
 
@@ -18,12 +14,9 @@
 #define KERNEL_COUNT "runtime_measurements_count"
 
 struct avow_ima_reader {
-    char *path;
-    char *counts[2]; /* where a count may be; [found] was there last time */
+    struct avow_held_file list;
+    struct avow_held_file counts[2]; /* where a count may be; [found] was there last time */
     unsigned found;
-    int fd; /* -1: closed */
-    dev_t dev;
-    ino_t ino;
     struct avow_buf
         window; /* bytes of the list from window_at on: what was read ahead is not read again, and
                    reads of securityfs stay sequential, which it serves without walking the list */
@@ -42,31 +35,42 @@ static char *join(const char *a, size_t a_len, const char *b)
     return s;
 }
 
+static enum avow_rc name_counts(struct avow_ima_reader *r, const char *path, struct avow_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    size_t dir_len = slash ? (size_t)(slash - path) + 1 : 0;
+    char *beside = join(path, strlen(path), ".count");
+    char *kernel = avow_cstr_eq(path + dir_len, KERNEL_NAME) ? join(path, dir_len, KERNEL_COUNT)
+                                                             : join(path, strlen(path), ".count");
+    enum avow_rc rc = beside && kernel ? avow_held_init(&r->counts[0], kernel, err)
+                                       : avow_err_set(err, AVOW_NOMEM, 0, "IMA list");
+    if (!rc)
+        rc = avow_held_init(&r->counts[1], beside, err);
+    free(beside);
+    free(kernel);
+    return rc;
+}
+
 enum avow_rc avow_ima_reader_new(const char *path, struct avow_ima_reader **out,
                                  struct avow_err *err)
 {
     AVOW_CLEANUP(avow_ima_reader_free) struct avow_ima_reader *r = calloc(1, sizeof *r);
     if (!r)
         return avow_err_set(err, AVOW_NOMEM, 0, "IMA list");
-    r->fd = -1;
+    r->list.fd = r->counts[0].fd = r->counts[1].fd = -1;
     avow_buf_init(&r->window, AVOW_IMA_WINDOW_MAX);
-    const char *slash = strrchr(path, '/');
-    size_t dir_len = slash ? (size_t)(slash - path) + 1 : 0;
-    r->path = join(path, strlen(path), "");
-    r->counts[0] = avow_cstr_eq(path + dir_len, KERNEL_NAME) ? join(path, dir_len, KERNEL_COUNT)
-                                                             : join(path, strlen(path), ".count");
-    r->counts[1] = join(path, strlen(path), ".count");
-    if (!r->path || !r->counts[0] || !r->counts[1])
-        return avow_err_set(err, AVOW_NOMEM, 0, "IMA list");
+    enum avow_rc rc = avow_held_init(&r->list, path, err);
+    if (!rc)
+        rc = name_counts(r, path, err);
+    if (rc)
+        return rc;
     *out = AVOW_STEAL(r);
     return AVOW_OK;
 }
 
-static void close_list(struct avow_ima_reader *r)
+/* What is known about the list does not hold for the one that is there now. */
+static void forget_list(struct avow_ima_reader *r)
 {
-    if (r->fd >= 0)
-        close(r->fd);
-    r->fd = -1;
     avow_buf_reset(&r->window);
     r->window_at = 0;
     r->known = (struct avow_ima_pos){0, 0};
@@ -76,38 +80,38 @@ void avow_ima_reader_free(struct avow_ima_reader *r)
 {
     if (!r)
         return;
-    close_list(r);
+    avow_held_deinit(&r->list);
+    avow_held_deinit(&r->counts[0]);
+    avow_held_deinit(&r->counts[1]);
     avow_buf_deinit(&r->window);
-    free(r->path);
-    free(r->counts[0]);
-    free(r->counts[1]);
     free(r);
+}
+
+enum avow_rc avow_ima_reader_open(struct avow_ima_reader *r, struct avow_err *err)
+{
+    uint64_t count = 0;
+    bool changed = false, exact = false;
+    enum avow_rc rc = avow_held_look(&r->list, &changed, err);
+    return rc ? rc : avow_ima_reader_count(r, &count, &exact, err);
 }
 
 /* --- Count --- */
 
-static enum avow_rc failed(const char *path, int error, struct avow_err *err)
+static enum avow_rc read_count(struct avow_held_file *f, uint64_t *out, struct avow_err *err)
 {
-    return avow_err_set(err, error == ENOENT || error == ENOTDIR ? AVOW_NOTFOUND : AVOW_IO, error,
-                        "%s: %s", path, strerror(error));
-}
-
-static enum avow_rc read_count(const char *path, uint64_t *out, struct avow_err *err)
-{
-    char text[32];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return failed(path, errno, err);
-    ssize_t n = read(fd, text, sizeof text);
-    int error = errno;
-    close(fd);
-    if (n < 0)
-        return failed(path, error, err);
-    struct avow_str s = {text, (size_t)n};
+    uint8_t text[32];
+    size_t n = 0;
+    bool changed = false;
+    enum avow_rc rc = avow_held_look(f, &changed, err);
+    if (!rc)
+        rc = avow_held_read(f, text, sizeof text, 0, &n, err);
+    if (rc)
+        return rc;
+    struct avow_str s = {(const char *)text, n};
     while (s.len && s.ptr[s.len - 1] == '\n')
         s.len--;
     if (!avow_num_parse_u64(s, UINT64_MAX, out))
-        return avow_err_set(err, AVOW_PARSE, 0, "%s: not a number", path);
+        return avow_err_set(err, AVOW_PARSE, 0, "%s: not a number", f->path);
     return AVOW_OK;
 }
 
@@ -116,17 +120,20 @@ enum avow_rc avow_ima_reader_count(struct avow_ima_reader *r, uint64_t *out, boo
 {
     enum avow_rc rc = AVOW_NOTFOUND;
     for (unsigned i = 0; i < 2 && rc == AVOW_NOTFOUND; i++) {
-        rc = read_count(r->counts[r->found], out, err);
+        rc = read_count(&r->counts[r->found], out, err);
         if (rc == AVOW_NOTFOUND)
             r->found = 1 - r->found;
     }
     *exact = true;
     if (rc != AVOW_NOTFOUND)
         return rc;
-    struct stat st;
-    if (stat(r->path, &st))
-        return failed(r->path, errno, err);
-    *out = (uint64_t)st.st_size;
+    bool changed = false;
+    rc = avow_held_look(&r->list, &changed, err);
+    if (changed)
+        forget_list(r);
+    if (rc)
+        return rc;
+    *out = r->list.size;
     *exact = false;
     return AVOW_OK;
 }
@@ -137,33 +144,20 @@ enum avow_rc avow_ima_reader_count(struct avow_ima_reader *r, uint64_t *out, boo
  * `offset`: then it is another boot's, which starts at entry 0. */
 static enum avow_rc open_list(struct avow_ima_reader *r, uint64_t offset, struct avow_err *err)
 {
-    struct stat st;
-    if (stat(r->path, &st)) {
-        int error = errno;
-        close_list(r);
-        return failed(r->path, error, err);
-    }
-    bool same = r->fd >= 0 && st.st_dev == r->dev && st.st_ino == r->ino;
-    if (!same) {
-        bool had = r->fd >= 0;
-        close_list(r);
-        r->fd = open(r->path, O_RDONLY | O_CLOEXEC);
-        if (r->fd < 0)
-            return failed(r->path, errno, err);
-        if (fstat(r->fd, &st))
-            return failed(r->path, errno, err);
-        r->dev = st.st_dev;
-        r->ino = st.st_ino;
-        if (had && offset)
-            return avow_err_set(err, AVOW_STATE, 0, "%s is another file now", r->path);
-    }
+    bool changed = false;
+    enum avow_rc rc = avow_held_look(&r->list, &changed, err);
+    if (rc || changed)
+        forget_list(r);
+    if (rc)
+        return rc;
+    if (changed && offset)
+        return avow_err_set(err, AVOW_STATE, 0, "%s is another file now", r->list.path);
     /* securityfs reports 0; there, what is gone is seen as a read that brings nothing. */
-    uint64_t size = st.st_size > 0 ? (uint64_t)st.st_size : 0;
+    uint64_t size = r->list.size;
     if (size && size < avow_max_u64(offset, r->window_at + r->window.len)) {
-        close_list(r);
+        forget_list(r);
         if (offset)
-            return avow_err_set(err, AVOW_STATE, 0, "%s has shrunk", r->path);
-        return open_list(r, 0, err); /* the descriptor is new, the window empty: no second round */
+            return avow_err_set(err, AVOW_STATE, 0, "%s has shrunk", r->list.path);
     }
     return AVOW_OK;
 }
@@ -191,15 +185,10 @@ static enum avow_rc read_ahead(struct avow_ima_reader *r, size_t *got, struct av
     uint8_t *p = avow_buf_extend(&r->window, READ_SIZE);
     if (!p)
         return avow_buf_status(&r->window, err);
-    ssize_t n;
-    do {
-        n = pread(r->fd, p, READ_SIZE, (off_t)(r->window_at + len));
-    } while (n < 0 && errno == EINTR);
-    r->window.len = len + (n > 0 ? (size_t)n : 0);
-    if (n < 0)
-        return failed(r->path, errno, err);
-    *got = (size_t)n;
-    return AVOW_OK;
+    *got = 0;
+    enum avow_rc rc = avow_held_read(&r->list, p, READ_SIZE, r->window_at + len, got, err);
+    r->window.len = len + *got;
+    return rc;
 }
 
 /* The entry at `pos`, borrowed from the window until the next call. END: nothing complete is there.
@@ -218,10 +207,10 @@ static enum avow_rc entry_at(struct avow_ima_reader *r, struct avow_ima_pos pos,
         case AVOW_IMA_ENTRY:
             return AVOW_OK;
         case AVOW_IMA_MALFORMED:
-            return avow_err_set(err, AVOW_PARSE, 0, "%s: entry %llu is malformed", r->path,
+            return avow_err_set(err, AVOW_PARSE, 0, "%s: entry %llu is malformed", r->list.path,
                                 (unsigned long long)pos.index);
         case AVOW_IMA_TOO_LARGE:
-            return avow_err_set(err, AVOW_LIMIT, 0, "%s: entry %llu is too large", r->path,
+            return avow_err_set(err, AVOW_LIMIT, 0, "%s: entry %llu is too large", r->list.path,
                                 (unsigned long long)pos.index);
         case AVOW_IMA_END:
         case AVOW_IMA_TRUNCATED:
@@ -301,7 +290,7 @@ enum avow_rc avow_ima_reader_find(struct avow_ima_reader *r, uint64_t index,
         if (rc)
             return rc;
         if (end)
-            return avow_err_set(err, AVOW_STATE, 0, "%s has %llu entries, not %llu", r->path,
+            return avow_err_set(err, AVOW_STATE, 0, "%s has %llu entries, not %llu", r->list.path,
                                 (unsigned long long)pos.index, (unsigned long long)index);
         pos.index++;
         pos.offset += e.raw.len;

@@ -24,6 +24,10 @@ enum avow_rc avow_ima_reader_new(const char *path, struct avow_ima_reader **out,
 void avow_ima_reader_free(struct avow_ima_reader *r);
 AVOW_DEFINE_CLEANUP(struct avow_ima_reader, avow_ima_reader_free);
 
+/* Opens the list and its count, so that they can be read when the right to open them is gone.
+ * Errors: AVOW_NOTFOUND (no list: IMA is absent), AVOW_IO. */
+enum avow_rc avow_ima_reader_open(struct avow_ima_reader *r, struct avow_err *err) AVOW_MUST_CHECK;
+
 /* Number of entries as the kernel counts them: from runtime_measurements_count next to the list or
  * from <path>.count. Without either, the size of the list stands in: it changes when the list does,
  * which is all the caller needs, and *exact is false. Errors: AVOW_NOTFOUND (no list: IMA is

@@ -1,21 +1,25 @@
 #include "sources/uefi_reader.h"
 
-#include "avow/base/cleanup.h"
-#include "avow/base/file.h"
-
-#include <errno.h>
-
 #include "avow/base/banned.h"
 
-enum avow_rc avow_uefi_read(const char *path, struct avow_buf *out, struct avow_err *err)
+#define READ_SIZE 4096u
+
+enum avow_rc avow_uefi_read(struct avow_held_file *f, struct avow_buf *out, struct avow_err *err)
 {
-    struct avow_err why = {.rc = AVOW_OK};
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf log;
-    avow_buf_init(&log, AVOW_UEFI_LOG_MAX);
-    enum avow_rc rc = avow_file_read(path, &log, &why);
-    if (rc)
-        return avow_err_set(err, why.native == ENOENT || why.native == ENOTDIR ? AVOW_NOTFOUND : rc,
-                            why.native, "%s", why.msg);
-    avow_buf_put(out, log.ptr, log.len);
-    return avow_buf_status(out, err);
+    bool changed = false;
+    uint64_t at = 0;
+    enum avow_rc rc = avow_held_look(f, &changed, err);
+    while (!rc) { /* securityfs tells no size: read until nothing comes */
+        uint8_t bytes[READ_SIZE];
+        size_t got = 0;
+        rc = avow_held_read(f, bytes, sizeof bytes, at, &got, err);
+        if (rc || !got)
+            break;
+        at += got;
+        if (at > AVOW_UEFI_LOG_MAX)
+            return avow_err_set(err, AVOW_LIMIT, 0, "%s: more than %u bytes", f->path,
+                                AVOW_UEFI_LOG_MAX);
+        avow_buf_put(out, bytes, got);
+    }
+    return rc ? rc : avow_buf_status(out, err);
 }

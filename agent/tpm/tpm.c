@@ -1,13 +1,17 @@
 #define _GNU_SOURCE /* strdup, setenv */
 #include "tpm_internal.h"
+#include "tcti_device.h"
 
 #include "avow/base/log.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tss2/tss2_rc.h>
 #include <tss2/tss2_tctildr.h>
+#include <unistd.h>
 
 #include "avow/base/banned.h"
 
@@ -25,6 +29,7 @@ enum avow_rc avow_tpm_new(const struct avow_tpm_opts *opts, struct avow_tpm **ou
     if (!t)
         return avow_err_set(err, AVOW_NOMEM, 0, "TPM");
     t->ek.handle = t->ak.handle = ESYS_TR_NONE;
+    t->device = -1;
     t->ek_asked = opts->ek;
     t->hold = opts->hold;
     t->startup = opts->startup;
@@ -68,12 +73,47 @@ void avow_tpm_slot_forget(struct avow_tpm_slot *slot)
     *slot = (struct avow_tpm_slot){.handle = ESYS_TR_NONE};
 }
 
+const char *avow_tpm_tcti_device(const char *tcti)
+{
+    static const char prefix[] = "device:";
+    return avow_str_starts(avow_str_from(tcti), prefix) ? tcti + sizeof prefix - 1 : NULL;
+}
+
+bool avow_tpm_tcti_is_known(const char *tcti)
+{
+    static const char *const kinds[] = {"swtpm", "mssim", "tabrmd", "cmd", "pcap"};
+    const char *device = avow_tpm_tcti_device(tcti);
+    if (device)
+        return device[0] == '/';
+    size_t len = strcspn(tcti, ":");
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(kinds); i++)
+        if (avow_str_is((struct avow_str){tcti, len}, kinds[i]))
+            return true;
+    return false;
+}
+
+static const char *device_path(const struct avow_tpm *t)
+{
+    return t->tcti_name ? avow_tpm_tcti_device(t->tcti_name) : NULL;
+}
+
+static void close_device(struct avow_tpm *t)
+{
+    if (t->device >= 0)
+        close(t->device);
+    t->device = -1;
+}
+
 static void disconnect(struct avow_tpm *t)
 {
     if (t->esys)
         Esys_Finalize(&t->esys);
-    if (t->tcti)
+    if (t->tcti && device_path(t))
+        avow_tcti_device_free(t->tcti);
+    else if (t->tcti)
         Tss2_TctiLdr_Finalize(&t->tcti);
+    if (!t->keep_device)
+        close_device(t);
     t->esys = NULL;
     t->tcti = NULL;
     t->ek.handle = t->ak.handle = ESYS_TR_NONE;
@@ -87,6 +127,7 @@ void avow_tpm_free(struct avow_tpm *t)
     avow_tpm_slot_unload(t, &t->ak);
     avow_tpm_slot_unload(t, &t->ek);
     disconnect(t);
+    close_device(t);
     avow_tpm_slot_forget(&t->ak);
     avow_tpm_slot_forget(&t->ek);
     avow_buf_deinit(&t->ak_public_bytes);
@@ -166,12 +207,17 @@ static unsigned flush_range(struct avow_tpm *t, TPM2_HANDLE first)
     return flushed;
 }
 
+static unsigned flush_all(struct avow_tpm *t)
+{
+    return flush_range(t, FIRST_TRANSIENT) + flush_range(t, FIRST_LOADED_SESSION) +
+           flush_range(t, FIRST_SAVED_SESSION);
+}
+
 void avow_tpm_flush_leftovers(struct avow_tpm *t)
 {
     avow_tpm_slot_unload(t, &t->ak);
     avow_tpm_slot_unload(t, &t->ek);
-    unsigned n = flush_range(t, FIRST_TRANSIENT) + flush_range(t, FIRST_LOADED_SESSION) +
-                 flush_range(t, FIRST_SAVED_SESSION);
+    unsigned n = flush_all(t);
     avow_log_limited(WARN, "tpm.full", 6, AVOW_KV_U64("flushed", n),
                      AVOW_KV_STR("reason", "objects of a process that ended were still loaded"));
 }
@@ -203,18 +249,59 @@ void avow_tpm_slot_save(struct avow_tpm *t, struct avow_tpm_slot *slot)
         slot->saved = NULL;
 }
 
+static enum avow_rc cannot_open(const struct avow_tpm *t, int error, struct avow_err *err)
+{
+    const char *next = "";
+    if (error == ENOENT || error == ENXIO || error == ENODEV)
+        next = "; has this host a TPM 2.0, and is it switched on in the firmware? ls /dev/tpm*; "
+               "tpm.tcti names another";
+    else if (error == EACCES || error == EPERM)
+        next = "; start avow-agent as root, it gives the rights up by itself";
+    else if (error == EBUSY)
+        next = "; another program has it open: use device:/dev/tpmrm0";
+    return avow_err_set(err, AVOW_TPM, error, "TPM \"%s\": %s%s", t->tcti_name, strerror(error),
+                        next);
+}
+
+/* A kept descriptor is replaced where that is possible: a driver that was loaded anew has left it
+ * dead. */
+static enum avow_rc open_device(struct avow_tpm *t, const char *path, struct avow_err *err)
+{
+    bool kept = t->device >= 0;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 && !kept)
+        return cannot_open(t, errno, err);
+    if (fd >= 0) {
+        close_device(t);
+        t->device = fd;
+    }
+    t->tcti = avow_tcti_device_new(t->device);
+    return t->tcti ? AVOW_OK : avow_err_set(err, AVOW_NOMEM, 0, "TPM");
+}
+
+static enum avow_rc connect_tcti(struct avow_tpm *t, struct avow_err *err)
+{
+    const char *path = device_path(t);
+    if (path)
+        return open_device(t, path, err);
+    const char *name = t->tcti_name && *t->tcti_name ? t->tcti_name : NULL;
+    TSS2_RC rc = Tss2_TctiLdr_Initialize(name, &t->tcti);
+    if (!rc)
+        return AVOW_OK;
+    t->tcti = NULL;
+    (void)avow_tpm_fail(t, rc, "connect", err);
+    return avow_err_wrap(err, AVOW_TPM, "TPM \"%s\" (tpm.tcti)", name ? name : "default");
+}
+
 enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err)
 {
     if (t->esys)
         return AVOW_OK;
-    const char *name = t->tcti_name && *t->tcti_name ? t->tcti_name : NULL;
-    TSS2_RC rc = Tss2_TctiLdr_Initialize(name, &t->tcti);
-    if (rc) {
-        t->tcti = NULL;
-        (void)avow_tpm_fail(t, rc, "connect", err);
-        return avow_err_wrap(err, AVOW_TPM, "TPM \"%s\"", name ? name : "default");
-    }
-    rc = Esys_Initialize(&t->esys, t->tcti, NULL);
+    bool kept = t->device >= 0;
+    enum avow_rc arc = connect_tcti(t, err);
+    if (arc)
+        return arc;
+    TSS2_RC rc = Esys_Initialize(&t->esys, t->tcti, NULL);
     if (rc)
         return avow_tpm_fail(t, rc, "TPM session", err);
     if (t->startup) {
@@ -222,7 +309,15 @@ enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err)
         if (rc && rc != TPM2_RC_INITIALIZE) /* INITIALIZE: it was done before (Part 3, 9.3) */
             return avow_tpm_fail(t, rc, "TPM2_Startup", err);
     }
+    if (kept) /* what a connection that failed has left there, is ours and still loaded */
+        (void)flush_all(t);
     return AVOW_OK;
+}
+
+void avow_tpm_keep_device(struct avow_tpm *t)
+{
+    const char *path = device_path(t);
+    t->keep_device = path && t->device >= 0 && access(path, R_OK | W_OK) != 0;
 }
 
 void avow_tpm_close(struct avow_tpm *t)

@@ -48,8 +48,16 @@ enum avow_rc avow_tpm_new(const struct avow_tpm_opts *opts, struct avow_tpm **ou
                           struct avow_err *err) AVOW_MUST_CHECK;
 void avow_tpm_free(struct avow_tpm *t);
 AVOW_DEFINE_CLEANUP(struct avow_tpm, avow_tpm_free);
+/* True if the text names a kind of TCTI that the TSS has (and a device, if it is one). */
+bool avow_tpm_tcti_is_known(const char *tcti);
+/* The path in "device:/dev/tpmrm0"; NULL for another TCTI. */
+const char *avow_tpm_tcti_device(const char *tcti);
 /* True for a TCTI of a device with a resource manager, where holding is free. */
 bool avow_tpm_tcti_is_shared(const char *tcti);
+/* Before the right to open the TPM is given up: with a "device:" TCTI that is open, the descriptor
+ * stays open from now on and every later connection goes through it. Another TCTI is not affected.
+ */
+void avow_tpm_keep_device(struct avow_tpm *t);
 /* Errors: AVOW_TPM with the TSS2_RC in native and its text in the message. */
 enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err) AVOW_MUST_CHECK;
 void avow_tpm_close(struct avow_tpm *t);

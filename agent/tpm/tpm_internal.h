@@ -17,6 +17,8 @@ struct avow_tpm_slot {
 struct avow_tpm {
     char *tcti_name; /* owned, NULL: default */
     bool hold, startup;
+    int device;       /* descriptor of a "device:" TCTI, -1: closed or another TCTI */
+    bool keep_device; /* it stays open when the connection ends */
     TSS2_TCTI_CONTEXT *tcti;
     ESYS_CONTEXT *esys; /* NULL: no connection */
     struct avow_tpm_slot ek, ak;

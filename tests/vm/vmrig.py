@@ -1,4 +1,5 @@
-"""Virtual machines with a measured boot as hosts of an installation: vm.sh in Python, and policies from what IMA measured."""
+"""Virtual machines with a measured boot as hosts of an installation: vm.sh in Python, and policies from what IMA
+measured."""
 
 import os
 import struct
@@ -72,7 +73,7 @@ def manifest() -> dict[str, str]:
 
 
 def policy_of(lists: list[list[Measured]]) -> dict:
-    """What an operator makes of a golden image and its first run: files of the image, and what was measured beside them.
+    """What an operator makes of a golden image and a first run: the image's files, and what was measured beside them.
 
     The agent rewrites its state as it runs; its digests mean nothing. boot_aggregate is judged from the quoted PCRs.
     """
@@ -113,10 +114,11 @@ class Machine:
         path = self.folder / "service.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def power_cycle(self, how: str) -> None:
-        """reboot, reset or kexec, or powercut and start: it takes commands again when this returns."""
-        self.call(how)
-        if how == "powercut":
+    def boot_by(self, *commands: str) -> None:
+        """Takes commands again when this returns: what ends in "powercut" or "hibernate" is started."""
+        for command in commands:
+            self.call(command)
+        if commands[-1] in ("powercut", "hibernate"):
             self.call("start")
 
     def install_agent(self, site: Site) -> None:
@@ -124,6 +126,7 @@ class Machine:
         host = site.folder / f"host-{self.name}.conf"
         host.write_text(f"[agent]\nid = {self.name}\nroot = /etc/avow/root.pem\n")
         self.call("put", site.bin / "avow-agent", "/usr/bin/avow-agent")
+        self.call("put", site.bin / "avow-agent-register", "/usr/bin/avow-agent-register")
         self.call("put", site.dir / "root" / "root.pem", "/etc/avow/root.pem")
         self.call("put", host, "/etc/avow/agent.conf.d/host.conf")
         self.call("put", site.dir / "conf" / "agent.conf", "/etc/avow/agent.conf")

@@ -198,8 +198,7 @@ static void *run(void *arg)
                                         .run_dir = site.run_dir,
                                         .ima_poll_ms = 20};
     struct avow_err err = {.rc = AVOW_OK};
-    bool left;
-    site.ended = avow_loop_run(&opts, &left, &err);
+    site.ended = avow_loop_run(&opts, &err);
     return arg;
 }
 
