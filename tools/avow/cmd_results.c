@@ -258,7 +258,8 @@ static enum avow_rc choose_format(struct tail *t, struct avow_err *err)
                         t->revocations ? ", avro-json, cloudevents or keylime" : " or avro-json");
 }
 
-static enum avow_exit tail_command(struct tail *t, struct avow_command *command, int argc,
+/* `about` has no options yet. */
+static enum avow_exit tail_command(struct tail *t, const struct avow_command *about, int argc,
                                    char **argv)
 {
     const struct avow_opt opts[] = {
@@ -273,13 +274,14 @@ static enum avow_exit tail_command(struct tail *t, struct avow_command *command,
     struct avow_err err = {.rc = AVOW_OK};
     enum avow_exit code;
     uint64_t seed[2];
-    command->opts = opts;
-    command->n_opts = AVOW_ARRAY_LEN(opts);
-    if (!avow_command_begin(t->cli, command, argc, argv, pos, &code))
+    struct avow_command command = *about;
+    command.opts = opts;
+    command.n_opts = AVOW_ARRAY_LEN(opts);
+    if (!avow_command_begin(t->cli, &command, argc, argv, pos, &code))
         return code;
     t->id = pos[0];
     if (choose_format(t, &err))
-        return avow_cli_usage(command->name, &err);
+        return avow_cli_usage(command.name, &err);
     enum avow_rc rc = avow_rng_fill(seed, sizeof seed, &err);
     if (rc)
         return avow_cli_fail(t->cli, rc, &err);
@@ -299,7 +301,7 @@ static enum avow_exit tail_command(struct tail *t, struct avow_command *command,
 enum avow_exit avow_cmd_verdict_tail(struct avow_cli *cli, int argc, char **argv)
 {
     struct tail t = {.cli = cli, .base = "verdicts"};
-    struct avow_command command = {
+    const struct avow_command command = {
         .name = "verdict tail",
         .words = "[ID]",
         .about = "Prints verdicts from now on, of all agents or one, whose signature and authority "
@@ -313,7 +315,7 @@ enum avow_exit avow_cmd_verdict_tail(struct avow_cli *cli, int argc, char **argv
 enum avow_exit avow_cmd_revocation_tail(struct avow_cli *cli, int argc, char **argv)
 {
     struct tail t = {.cli = cli, .base = "revocations", .revocations = true};
-    struct avow_command command = {
+    const struct avow_command command = {
         .name = "revocation tail",
         .words = "[ID]",
         .about = "Prints revocations, recoveries, silences and alarms from now on, of all agents "

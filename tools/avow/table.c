@@ -2,6 +2,7 @@
 
 #include "text.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 void avow_table_init(struct avow_table *t, const char *const *titles, size_t n_columns)
 {
+    assert(n_columns > 0 && n_columns <= AVOW_TABLE_COLUMNS_MAX);
     *t = (struct avow_table){.titles = titles, .n_columns = n_columns};
     avow_arena_init(&t->arena, TABLE_BYTES_MAX);
 }
@@ -70,6 +72,7 @@ static void print_row(const struct avow_table *t, const size_t *widths, const ch
 enum avow_rc avow_table_print(const struct avow_table *t, bool color, struct avow_err *err)
 {
     size_t widths[AVOW_TABLE_COLUMNS_MAX] = {0};
+    assert(t->n_columns > 0);
     if (t->failed)
         return avow_err_set(err, AVOW_NOMEM, 0, "the table is too large");
     for (size_t c = 0; c < t->n_columns; c++)
