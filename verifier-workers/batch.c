@@ -34,7 +34,7 @@ static void empty(struct avow_batch *b)
     }
     avow_buf_reset(&b->bytes);
     b->count = b->touched_count = b->drops_count = b->consumed = b->state_bytes = 0;
-    b->open = b->urgent = false;
+    b->open = b->closed = b->urgent = false;
 }
 
 void avow_batch_deinit(struct avow_batch *b)
@@ -60,7 +60,7 @@ void avow_batch_open(struct avow_batch *b, const struct avow_worker_ctx *ctx)
 
 bool avow_batch_is_full(const struct avow_batch *b)
 {
-    return b->consumed >= AVOW_BATCH_RECORDS_MAX ||
+    return b->closed || b->consumed >= AVOW_BATCH_RECORDS_MAX ||
            b->bytes.len + b->state_bytes >= AVOW_BATCH_BYTES_MAX;
 }
 

@@ -54,6 +54,7 @@ struct avow_batch {
     size_t consumed;    /* evidence records */
     size_t state_bytes; /* of the states to be written */
     bool open;          /* something was added or consumed */
+    bool closed;        /* nothing may join it any more; it is to be committed */
     bool urgent;
     uint64_t opened_mono_ms, last_commit_mono_ms;
     struct avow_worker_counters counters_before;

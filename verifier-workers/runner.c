@@ -304,7 +304,9 @@ static void consumed(struct avow_runner *r, int64_t offset)
     r->ctx->counters.consumed++;
 }
 
-/* An evidence whose output was over a limit of ours: nothing is decided from it. */
+/* An evidence whose output was over a limit of ours: nothing is decided from it. The batch ends
+ * with it, or the next such evidence would undo it, and the two would chase one another for ever.
+ */
 static enum avow_rc skipped(struct avow_runner *r, const struct avow_bus_msg *m,
                             struct avow_agent *a, struct avow_err *err)
 {
@@ -322,6 +324,7 @@ static enum avow_rc skipped(struct avow_runner *r, const struct avow_bus_msg *m,
         rc = dead_letter(r, &d, err);
     if (!rc)
         consumed(r, m->offset);
+    r->ctx->batch->closed = true;
     return rc;
 }
 

@@ -203,6 +203,34 @@ static void test_drops__flood__dead_letters_are_limited_and_one_alarm(void **sta
     world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
 }
 
+/* Whoever owns a TPM may set its clock anywhere below 2^64 (TPM2_ClockSet); nothing of ours can
+ * hold all of it. Neither may stop the partition, and two in one batch must not chase one another.
+ */
+static void test_evidence__clock_beyond_63_bits__dropped_and_others_go_on(void **state)
+{
+    struct fixture *f = *state;
+    struct rig_agent other;
+    char id[16];
+    for (int i = 2;; i++) { /* a neighbour in the same partition */
+        (void)snprintf(id, sizeof id, "host-%d", i);
+        if (world_partition(&f->w, id) == world_partition(&f->w, "host-1"))
+            break;
+    }
+    rig_init(&other, id, f->w.fleet);
+    rig_measure(&other, "/bin/a", "/bin/a");
+    world_enroll(&f->w, &other, &(struct world_enroll){.generation = 1, .policy = "p"});
+    world_run(&f->w, 0, 1000);
+    f->a.clock = 0xFFFE000000000000u;
+    for (int i = 0; i < 3; i++)
+        (void)world_attest(&f->w, &f->a);
+    (void)world_attest(&f->w, &other);
+    world_run(&f->w, 0, 3000);
+    world_expect(&f->w, id, AVOW_STATUS_TRUSTED);
+    assert_int_equal(world_dead_letters(&f->w, AVOW_DROP_REASON_PARSE), 3);
+    assert_int_equal(avow_worker_counters(f->w.workers[0])->aborts, 0);
+    rig_deinit(&other);
+}
+
 static void test_evidence__gap__directive_and_heal(void **state)
 {
     struct fixture *f = *state;
@@ -250,6 +278,7 @@ int main(void)
         T(test_evidence__of_somebody_else__dropped),
         T(test_records__malformed__dead_letters_and_on),
         T(test_drops__flood__dead_letters_are_limited_and_one_alarm),
+        T(test_evidence__clock_beyond_63_bits__dropped_and_others_go_on),
         T(test_evidence__gap__directive_and_heal),
         T(test_verdict__steady_state__refreshed_not_repeated),
     };

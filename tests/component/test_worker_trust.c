@@ -346,6 +346,38 @@ static void test_state__previous_mac_key__accepted_and_rewritten(void **state)
     assert_int_equal(world_directives(&f->w, "host-1", NULL), 1);
 }
 
+/* No record can hold the state that follows, so nothing is decided from this agent's evidence any
+ * more; but its neighbours' is. */
+static void test_state__at_the_end_of_its_numbers__stops_nobody_else(void **state)
+{
+    struct fixture *f = *state;
+    struct avow_state s;
+    struct rig_agent other;
+    char id[16];
+    for (int i = 2;; i++) { /* a neighbour in the same partition */
+        (void)snprintf(id, sizeof id, "host-%d", i);
+        if (world_partition(&f->w, id) == f->p)
+            break;
+    }
+    rig_init(&other, id, f->w.fleet);
+    world_enroll(&f->w, &other, &(struct world_enroll){.generation = 1});
+    world_run(&f->w, 0, 1000);
+    (void)world_states(&f->w, "host-1", &s);
+    world_stop(&f->w, 0);
+    s.seq = INT64_MAX;
+    world_put(&f->w, "state", f->p, "host-1", state_record(f, &s, &f->w.keys.mac[0]));
+    world_worker(&f->w, 0, "w0");
+    world_run(&f->w, 0, 12000);
+    (void)world_attest(&f->w, &f->a); /* all in one batch */
+    (void)world_attest(&f->w, &f->a);
+    (void)world_attest(&f->w, &other);
+    (void)world_attest(&f->w, &f->a);
+    world_run(&f->w, 0, 3000);
+    world_expect(&f->w, id, AVOW_STATUS_TRUSTED);
+    assert_int_equal(world_dead_letters(&f->w, AVOW_DROP_REASON_TOO_LARGE), 3);
+    rig_deinit(&other);
+}
+
 /* --- Markers --- */
 
 static void forge_marker(struct fixture *f, const struct avow_privkey *signer, int32_t partition,
@@ -582,6 +614,7 @@ int main(void)
         T(test_state__null__resync_and_trusted_again),
         T(test_state__null_with_recovery_by_operator__state_lost),
         T(test_state__previous_mac_key__accepted_and_rewritten),
+        T(test_state__at_the_end_of_its_numbers__stops_nobody_else),
         T(test_marker__signed_by_the_wrong_key__not_answerable),
         T(test_marker__twin_by_a_stolen_live_key__answerable_with_an_alarm),
         T(test_marker__never_published__drop),

@@ -157,6 +157,8 @@ bool avow_attribute(struct avow_eval *ev, enum avow_drop_reason *why)
         return drop(why, AVOW_DROP_REASON_SIGNATURE);
     if (ev->quote.magic != AVOW_TPM_GENERATED || ev->quote.type != AVOW_ST_ATTEST_QUOTE)
         return drop(why, AVOW_DROP_REASON_MAGIC);
+    if (ev->quote.clock > INT64_MAX) /* owners set clocks; no record of ours holds this one */
+        return drop(why, AVOW_DROP_REASON_PARSE);
     if (!in->marker)
         return drop(why,
                     in->marker_expired ? AVOW_DROP_REASON_MARKER_EXPIRED : AVOW_DROP_REASON_MARKER);
