@@ -1,4 +1,4 @@
-"""End-to-end tests on virtual machines: real firmware, a real kernel's IMA, the installed agent, a real Apache Kafka."""
+"""End-to-end tests on virtual machines: firmware, a kernel's own IMA, the installed agent, a real Apache Kafka."""
 
 import os
 import sys

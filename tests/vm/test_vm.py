@@ -1,6 +1,6 @@
-"""Real machines: they are trusted, caught, booted in every way and believed again; and a kernel over a kernel is found.
+"""Real machines: they are trusted, caught, booted in every way and believed again; and what is no boot is found.
 
-The tests go through the machines' lives in the order in which they stand.
+The tests go through the lives of two machines, in the order in which they stand.
 """
 
 import hashlib
@@ -11,13 +11,25 @@ from vmrig import BOOT_LOG, IMA_LIST, manifest, measured
 TOOL = "/usr/local/bin/tool"
 
 
+def finding_ids(record) -> list[str]:
+    return [f["id"] for f in record["findings"]]
+
+
+def trusted_throughout(fleet, name: str, before: dict) -> None:
+    """Nobody was told anything, and no verdict since `before` said anything else than trusted."""
+    since = [v for v in fleet.view.verdicts(name) if v["seq"] > before["seq"]]
+    assert {v["status"] for v in since} == {"trusted"}
+    assert [f for v in since for f in finding_ids(v)] == []
+    assert fleet.events(name) == []
+    assert fleet.drop_reasons(name) <= {"unenrolled"}, "dropped although it was enrolled"
+
+
 def test_both_machines_are_trusted(fleet):
-    for name, machine in fleet.machines.items():
+    for name in fleet.names:
         verdict = fleet.trusted_now(name)
-        assert verdict["boot"]["boot_id"] == machine.boot_id()
-        assert verdict["findings"] == []
+        assert verdict["boot"]["ima_entries"] > 20
         assert fleet.events(name) == []
-        assert fleet.drop_reasons(name) <= {"unenrolled"}, "dropped although it was enrolled"
+        assert fleet.drop_reasons(name) <= {"unenrolled"}
 
 
 def test_kernel_and_image_agree_on_digests(fleet):
@@ -43,16 +55,15 @@ def test_tampered_program__revocation_with_path_and_digest(fleet):
     digest = hashlib.sha256(prey.read(TOOL)).hexdigest()
     assert revocation["class"] == "revocation"
     assert (revocation["from"], revocation["to"]) == ("trusted", "untrusted")
-    assert [f["id"] for f in revocation["findings"]] == ["ima.digest_unknown"]
+    assert finding_ids(revocation) == ["ima.digest_unknown"]
     assert f"{TOOL} sha256:{digest}" in revocation["findings"][0]["detail"]
-    assert fleet.trusted_now("good")
+    fleet.trusted_now("good")
     assert fleet.events("good") == []
 
 
 def test_reboot_after_tampering__recovers_once(fleet):
     """What ran is of a boot that is over, and nothing runs it again."""
-    prey = fleet.machines["prey"]
-    prey.power_cycle("reboot")
+    fleet.machines["prey"].boot_by("reboot")
     fleet.trusted_now("prey")
     assert fleet.events("prey") == ["revocation", "recovery"]
 
@@ -61,18 +72,44 @@ def test_reboot_after_tampering__recovers_once(fleet):
 def test_AR3__another_boot__appraised_as_new_and_no_false_alarm(fleet, how):
     good = fleet.machines["good"]
     before = fleet.trusted_now("good")
-    good.power_cycle(how)
+    good.boot_by(how)
     after = fleet.trusted_now("good")
     assert after["boot"]["boot_id"] != before["boot"]["boot_id"]
     assert after["order"]["reset_count"] == before["order"]["reset_count"] + 1
     assert after["boot"]["log_sha256"] == hashlib.sha256(good.read(BOOT_LOG)).digest()
-    between = [v for v in fleet.view.verdicts("good") if v["seq"] > before["seq"]]
-    assert {v["status"] for v in between} == {"trusted"}
-    assert [f for v in between for f in v["findings"]] == []
-    assert fleet.events("good") == []
-    assert fleet.drop_reasons("good") <= {"unenrolled"}
-    # The same key, from the disk: whoever has to make a new one is another host.
+    trusted_throughout(fleet, "good", before)
+    # The same key, from the disk: a host that has to make a new one is another host.
     assert good.service_log().count("new_ak=true") == 1
+
+
+def test_AB10__power_cut_in_sleep__tpm_restart_is_a_new_boot(fleet):
+    """The kernel had sent TPM2_Shutdown(STATE), the firmware sends TPM2_Startup(CLEAR)."""
+    good = fleet.machines["good"]
+    before = fleet.trusted_now("good")
+    good.boot_by("suspend", "powercut")
+    after = fleet.trusted_now("good")
+    assert after["boot"]["boot_id"] != before["boot"]["boot_id"]
+    assert after["order"]["reset_count"] == before["order"]["reset_count"]
+    assert after["order"]["restart_count"] == before["order"]["restart_count"] + 1
+    trusted_throughout(fleet, "good", before)
+
+
+def test_AB11__sleep_and_wake__tpm_resume_continues_without_a_log(fleet):
+    good = fleet.machines["good"]
+    before = fleet.trusted_now("good")
+    said = len(good.service_log())
+    good.boot_by("suspend", "wake")
+    after, _ = fleet.view.wait_verdict(
+        "good",
+        lambda v: v["seq"] > before["seq"] and v["order"]["restart_count"] > before["order"]["restart_count"],
+        60,
+        "a verdict after the sleep",
+    )
+    assert after["boot"]["boot_id"] == before["boot"]["boot_id"]
+    assert after["order"]["restart_count"] == before["order"]["restart_count"] + 1
+    fleet.trusted_now("good")
+    trusted_throughout(fleet, "good", before)
+    assert "boot_log=true" not in good.service_log()[said:], "a log was asked for that cannot have changed"
 
 
 def test_AP16__kexec__boot_kexec_and_untrusted(fleet):
@@ -80,20 +117,39 @@ def test_AP16__kexec__boot_kexec_and_untrusted(fleet):
     good = fleet.machines["good"]
     good.run("/etc/rig/kexec load")
     before = fleet.trusted_now("good")  # nothing is left that only the old kernel could explain
-    good.power_cycle("kexec")
+    good.boot_by("kexec")
+    boot_id, entries = good.boot_id(), good.ima_count()
+    revocation, _ = fleet.view.wait_revocation("good", lambda r: True, 60, "revocation")
+    assert (revocation["class"], revocation["event_id"]) == ("revocation", "boot.kexec")
+    # The new list is proven over the old PCR, and does not help.
     verdict, _ = fleet.view.wait_verdict(
-        "good", lambda v: v["boot"]["boot_id"] == good.boot_id(), 90, "a verdict on the new kernel"
+        "good",
+        lambda v: v["boot"]["boot_id"] == boot_id and v["boot"]["ima_entries"] >= entries,
+        60,
+        "a verdict on the new list",
     )
     assert verdict["status"] == "untrusted"
-    assert [f["id"] for f in verdict["findings"]] == ["boot.kexec"]
+    assert finding_ids(verdict) == ["boot.kexec"]
     assert verdict["order"]["reset_count"] == before["order"]["reset_count"]
-    revocation, _ = fleet.view.wait_revocation("good", lambda r: True, 30, "revocation")
-    assert (revocation["class"], revocation["event_id"]) == ("revocation", "boot.kexec")
     assert fleet.events("good") == ["revocation"]
 
 
-def test_firmware_reset_after_kexec__recovers(fleet):
-    good = fleet.machines["good"]
-    good.power_cycle("reset")
+def test_reset_after_kexec__recovers_once(fleet):
+    fleet.machines["good"].boot_by("reset")
     fleet.trusted_now("good")
     assert fleet.events("good") == ["revocation", "recovery"]
+
+
+def test_AB12__hibernation__untrusted(fleet):
+    """The kernel goes on, with its list, over PCRs that another boot filled."""
+    prey = fleet.machines["prey"]
+    before = fleet.trusted_now("prey")
+    boot_id = prey.boot_id()
+    prey.boot_by("hibernate")
+    assert prey.boot_id() == boot_id
+    verdict, _ = fleet.view.wait_verdict(
+        "prey", lambda v: v["seq"] > before["seq"] and v["status"] == "untrusted", 90, "distrust"
+    )
+    print(finding_ids(verdict), verdict["order"], before["order"])
+    assert finding_ids(verdict) == ["boot.hibernated"]
+    assert fleet.events("prey") == ["revocation", "recovery", "revocation"]

@@ -15,6 +15,9 @@ usage: vm.sh COMMAND [ARGUMENT...]
   reset NAME           the reset button: the kernel does not hear of it
   powercut NAME        the plug is pulled: what was not synced is lost
   kexec NAME           another kernel over the running one
+  suspend NAME         to memory; returns when it sleeps
+  wake NAME            out of that sleep
+  hibernate NAME       to disk; returns when it is off, and start goes on with it
   exec NAME COMMAND    run it in the guest's shell, as root
   put NAME FILE PATH   copy a file into the guest, with its mode
   get NAME PATH FILE   copy a file out of the guest
@@ -44,11 +47,10 @@ machines=${VM_MACHINES:-$image/machines}
 accel=${VM_ACCEL:-auto}
 memory=${VM_MEM:-384}
 limit=${VM_TIMEOUT:-180}
-firmware=/usr/share/OVMF
 
-# The 4M build of the firmware takes 3 s longer without acceleration and measures the same.
-firmware_code=$firmware/OVMF_CODE.fd
-firmware_vars=$firmware/OVMF_VARS.fd
+# Code and variables in one read-only file, so that the firmware keeps its variables in memory: in emulated flash it
+# tidies them up at some boots, which then take 30 s longer without acceleration. It measures the same events.
+firmware=/usr/share/ovmf/OVMF.fd
 kvm_cpu=host,arch-capabilities=off # QEMU aborts on hosts that refuse to set that register
 cmdline='console=ttyS0 quiet net.ifnames=0 ima_policy=tcb ima_template=ima-ng ima_hash=sha256'
 
@@ -133,7 +135,7 @@ module_files() { # TREE NAME
 
 make_initramfs() { # MODULES FOLDER
     local name file number=100
-    mkdir -p "$2"/{bin,modules,dev,disk}
+    mkdir -p "$2"/{bin,modules,dev,sys,disk}
     cp /bin/busybox "$2/bin/busybox"
     cp "$here/guest/initramfs-init" "$2/init"
     while read -r file; do
@@ -153,7 +155,7 @@ furnish() { # ROOT
         "$root"/var/{lib/apt/lists,cache/apt}/*
     cp "$image/vmlinuz" "$image/initrd.img" "$root/boot/" # for kexec
     mkdir -p "$root"/{proc,sys,run,root/.ssh,etc/rig,etc/dropbear,var/lib,var/log}
-    cp "$here"/guest/{start,stop,forward,kexec,avow-agent} "$root/etc/rig/"
+    cp "$here"/guest/{start,stop,forward,kexec,sleep,avow-agent} "$root/etc/rig/"
     cp "$here/guest/inittab" "$root/etc/inittab"
     printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'nobody:x:65534:65534::/:/usr/sbin/nologin' >"$root/etc/passwd"
     printf '%s\n' 'root:x:0:' 'tss:x:101:' 'nogroup:x:65534:' >"$root/etc/group"
@@ -254,14 +256,15 @@ probe_kvm() {
     cd "$folder"
     : >serial
     qemu-system-x86_64 -accel kvm -cpu $kvm_cpu -machine q35,smm=off -m 128 -nodefaults -display none -net none \
-        -drive "if=pflash,format=raw,readonly=on,file=$firmware_code" -serial file:serial \
+        -bios $firmware -serial file:serial \
         -monitor unix:monitor.sock,server=on,wait=off >qemu.log 2>&1 </dev/null &
     pid=$!
     for ((try = 0; try < 50; try++)); do
         sleep 0.2
         if [ -s serial ]; then works=kvm; fi # the firmware has spoken
         if [ $works = kvm ] || ! kill -0 $pid 2>/dev/null; then break; fi
-        if echo 'info status' | socat -t 1 - UNIX-CONNECT:monitor.sock 2>/dev/null | grep -q internal-error; then break; fi
+        echo 'info status' | socat -t 1 - UNIX-CONNECT:monitor.sock >status 2>/dev/null || true
+        if grep -q internal-error status; then break; fi
     done
     kill -KILL $pid 2>/dev/null || true
     wait $pid 2>/dev/null || true
@@ -309,7 +312,7 @@ create() { # NAME
         }
     fi
     [ -e "$machine/disk.qcow2" ] || qemu-img create -q -f qcow2 -F raw -b "$image/root.img" "$machine/disk.qcow2"
-    [ -e "$machine/firmware.vars" ] || cp "$firmware_vars" "$machine/firmware.vars"
+    [ -e "$machine/swap.qcow2" ] || qemu-img create -q -f qcow2 "$machine/swap.qcow2" 512M
 }
 
 start() { # NAME
@@ -324,12 +327,11 @@ start() { # NAME
     swtpm socket --tpm2 --tpmstate "dir=$machine/tpm" --ctrl type=unixio,path=swtpm.sock --terminate --daemon \
         --pid "file=$machine/swtpm.pid" --log "file=$machine/swtpm.log,level=1" 8>&-
     qemu-system-x86_64 -name "$1" -accel "$how" -cpu "$cpu" -machine q35,smm=off -m "$memory" -nodefaults \
-        -no-user-config -display none \
-        -drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware_code" \
-        -drive if=pflash,format=raw,unit=1,file=firmware.vars \
+        -no-user-config -display none -bios $firmware \
         -kernel "$image/vmlinuz" -initrd "$image/initrd.img" -append "$cmdline" \
         -chardev socket,id=tpm,path=swtpm.sock -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0 \
         -drive if=none,id=disk,format=qcow2,file=disk.qcow2,cache=writeback -device virtio-blk-pci,drive=disk \
+        -drive if=none,id=swap,format=qcow2,file=swap.qcow2,cache=unsafe -device virtio-blk-pci,drive=swap \
         -netdev user,id=net,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22 -device virtio-net-pci,netdev=net,romfile= \
         -chardev file,id=serial,path=serial.log,append=on -serial chardev:serial \
         -chardev file,id=service,path=service.log,append=on -serial chardev:service \
@@ -370,11 +372,12 @@ guest_ssh() { # NAME SSH-ARGUMENT...
     cd "$machines/$1"
     shift
     ssh -i "$image/id" -p "$(cat ssh_port)" -o LogLevel=ERROR -o BatchMode=yes -o StrictHostKeyChecking=no \
-        -o UserKnownHostsFile=/dev/null -o ConnectTimeout="$limit" -o ServerAliveInterval=10 -o ControlPath=ssh.sock "$@"
+        -o UserKnownHostsFile=/dev/null -o ConnectTimeout="$limit" -o ServerAliveInterval=10 \
+        -o ControlPath=ssh.sock "$@"
 }
 
 forget_ssh() { # NAME: the guest at the other end has gone
-    (cd "$machines/$1" && if [ -S ssh.sock ]; then ssh -q -O exit -o ControlPath=ssh.sock guest; fi) >/dev/null 2>&1 || true
+    (cd "$machines/$1" && [ -S ssh.sock ] && ssh -q -O exit -o ControlPath=ssh.sock guest) >/dev/null 2>&1 || true
     rm -f "$machines/$1/ssh.sock"
 }
 
@@ -406,6 +409,22 @@ kexec() { # NAME
     boot_by "$1" in_guest "$1" '/etc/rig/kexec go'
 }
 
+suspend() { # NAME
+    local end=$((SECONDS + limit))
+    in_guest "$1" '/etc/rig/sleep mem'
+    forget_ssh "$1"
+    until monitor "$1" 'info status' | grep -q suspended; do
+        [ $SECONDS -lt $end ] || die "$1 does not sleep"
+        sleep 0.1
+    done
+}
+
+hibernate() { # NAME
+    in_guest "$1" '/etc/rig/sleep disk'
+    wait_end "$1" qemu "$limit" || die "$1 does not power off"
+    powercut "$1"
+}
+
 powercut() { # NAME: TPM and disk keep what they had stored by then
     kill_machine "$1"
     forget_ssh "$1"
@@ -432,7 +451,8 @@ deps | build)
     exit
     ;;
 create | start) [ $# -eq 1 ] || usage ;;
-stop | reboot | reset | powercut | kexec | destroy | remove-disk | exec | put | get | forward)
+stop | reboot | reset | powercut | kexec | suspend | wake | hibernate | destroy | remove-disk | exec | put | get | \
+    forward)
     [ $# -ge 1 ] || usage
     [ -d "$machines/$1" ] || die "there is no machine $1"
     ;;
@@ -441,16 +461,17 @@ esac
 mkdir -p "$machines"
 machines=$(cd "$machines" && pwd)
 case $command in
-create | start | stop | powercut | kexec | put | get | forward) "$command" "$@" ;;
+create | start | stop | powercut | kexec | suspend | hibernate | put | get | forward) "$command" "$@" ;;
 exec) in_guest "$@" ;;
 reboot) boot_by "$1" in_guest "$1" reboot ;;
 reset) boot_by "$1" monitor "$1" system_reset >/dev/null ;;
+wake) boot_by "$1" monitor "$1" system_wakeup >/dev/null ;;
 destroy)
     powercut "$1"
     rm -rf "${machines:?}/$1"
     ;;
 remove-disk)
     powercut "$1"
-    rm -f "$machines/$1/disk.qcow2" "$machines/$1/firmware.vars"
+    rm -f "$machines/$1"/*.qcow2
     ;;
 esac
