@@ -331,7 +331,8 @@ static enum avow_rc skipped(struct avow_runner *r, const struct avow_bus_msg *m,
 static bool appraised(const struct avow_actions *actions)
 {
     for (size_t i = 0; i < actions->count; i++) {
-        if (actions->items[i].kind == AVOW_ACTION_DROP)
+        if (actions->items[i].kind == AVOW_ACTION_DROP &&
+            actions->items[i].u.drop != AVOW_DROP_REASON_FOLD_ABANDONED)
             return false;
     }
     return true;

@@ -112,7 +112,8 @@ struct avow_liveness_in avow_step_liveness(const struct avow_step_env *env,
                                      .first_contact_ms = env->bundle->first_contact_ms,
                                      .waiting_for_us =
                                          agent->resync_waits &&
-                                         env->service_ms >= state->resync.not_before_service_ms};
+                                         env->service_ms >= state->resync.not_before_service_ms,
+                                     .rebase_interval_ms = env->bundle->rebase_interval_ms};
 }
 
 bool avow_step_same_heads(const struct avow_state *state, const struct avow_eval_policy *policy)
@@ -176,6 +177,15 @@ enum avow_rc avow_step_attest_now(const struct avow_step *s, const char *reason,
     return AVOW_OK;
 }
 
+/* A step that writes a state and drops something: an open fold. */
+static uint64_t dropped_now(const struct avow_step *s, enum avow_drop_reason why)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < s->out->count; i++)
+        n += s->out->items[i].kind == AVOW_ACTION_DROP && s->out->items[i].u.drop == why;
+    return n;
+}
+
 /* Drops are counted in memory, because a dropped record changes no state; the next state that is
  * written takes them. */
 static enum avow_rc take_drops(const struct avow_step *s, struct avow_state *next,
@@ -189,7 +199,7 @@ static enum avow_rc take_drops(const struct avow_step *s, struct avow_state *nex
         sums[next->dropped[i].reason] += next->dropped[i].count;
     size_t n = 0;
     for (size_t i = 0; i < AVOW_DROP_REASON_COUNT; i++) {
-        sums[i] += s->agent->dropped[i];
+        sums[i] += s->agent->dropped[i] + dropped_now(s, (enum avow_drop_reason)i);
         if (sums[i])
             all[n++] = (struct avow_drop_count){(enum avow_drop_reason)i, sums[i]};
     }
@@ -212,7 +222,8 @@ enum avow_rc avow_step_publish(const struct avow_step *s, const struct avow_step
                                    .validity_ms = e->validity_ms ? e->validity_ms : b->validity_ms,
                                    .verdict_refresh_ms = b->verdict_refresh_ms,
                                    .event_id = in->event_id,
-                                   .clock = in->clock};
+                                   .clock = in->clock,
+                                   .min_interval_ms = b->min_interval_ms};
     struct avow_transition_out *out = avow_arena_alloc(s->arena, 1, sizeof *out);
     struct avow_state *kept = avow_arena_alloc(s->arena, 1, sizeof *kept);
     if (!out || !kept)

@@ -162,6 +162,40 @@ static enum avow_rc never_attested(const struct avow_step *s, struct avow_err *e
                            "enrolled, but nothing was ever heard", err);
 }
 
+/* Parts of an evidence stay away: its agent died, or somebody keeps them from us. What was folded
+ * is given up, and asked for again (PROTOCOL B4). */
+static enum avow_rc stalled(const struct avow_step *s, const struct avow_enrollment *e,
+                            const struct avow_state *prior, struct avow_err *err)
+{
+    struct avow_state next;
+    struct avow_eval_resync ask;
+    avow_state_abandon(prior, &next, &ask);
+    avow_step_add(s, AVOW_ACTION_DROP)->u.drop = AVOW_DROP_REASON_FOLD_ABANDONED;
+    const struct avow_resync what = {
+        .ima_from = ask.ima_from, .boot_log = ask.boot_log, .pcrs = ask.pcrs};
+    enum avow_rc rc = avow_step_resync(s, &what, &next, err);
+    return rc ? rc : publish(s, e, prior, &next, NULL, err);
+}
+
+static bool was_asked(const struct avow_step *s)
+{
+    return s->out->count > 0 && s->out->items[s->out->count - 1].kind == AVOW_ACTION_RESYNC_SENT;
+}
+
+/* The whole list from time to time: audits need its beginning, and it heals what went wrong with a
+ * state (PROTOCOL R17). Paced by the slots for resyncs. */
+static enum avow_rc rebase(const struct avow_step *s, const struct avow_enrollment *e,
+                           const struct avow_state *prior, struct avow_err *err)
+{
+    struct avow_state next = *prior;
+    enum avow_rc rc = avow_step_resync(s, &everything, &next, err);
+    if (rc || !was_asked(s))
+        return rc;
+    struct avow_liveness_in in = avow_step_liveness(s->env, s->agent, e, prior);
+    avow_state_rebase_asked(&in, &next);
+    return publish(s, e, prior, &next, NULL, err);
+}
+
 /* What time alone brings about; *acted false if that is nothing. */
 static enum avow_rc timers(const struct avow_step *s, const struct avow_enrollment *e,
                            const struct avow_state *prior, bool *acted, struct avow_err *err)
@@ -178,6 +212,10 @@ static enum avow_rc timers(const struct avow_step *s, const struct avow_enrollme
         return never_attested(s, err);
     case AVOW_LIVENESS_REFRESH:
         return publish(s, e, prior, &next, NULL, err);
+    case AVOW_LIVENESS_STALLED:
+        return stalled(s, e, prior, err);
+    case AVOW_LIVENESS_REBASE:
+        return rebase(s, e, prior, err);
     case AVOW_LIVENESS_NOTHING:
         break;
     }
@@ -200,9 +238,7 @@ static enum avow_rc outdated(const struct avow_step *s, const struct avow_enroll
     if (other_policy || (s->agent->resync_waits && s->env->resync_slot)) {
         struct avow_state next = *prior;
         rc = avow_step_resync(s, &everything, &next, err);
-        bool asked =
-            s->out->count > 0 && s->out->items[s->out->count - 1].kind == AVOW_ACTION_RESYNC_SENT;
-        return rc || !asked ? rc : publish(s, e, prior, &next, NULL, err);
+        return rc || !was_asked(s) ? rc : publish(s, e, prior, &next, NULL, err);
     }
     if (prior->has_order && prior->enrollment_generation < e->generation &&
         s->agent->asked_generation < e->generation)

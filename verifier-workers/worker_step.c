@@ -40,7 +40,9 @@ static enum avow_rc drop(const struct avow_step *s, const struct avow_step_evide
 }
 
 struct decoded { /* of one evidence record */
-    struct avow_evidence evidence;
+    bool is_part;
+    struct avow_evidence_part part;
+    struct avow_evidence evidence; /* unless it is a part */
     struct avow_body body;
     bool has_body;
     struct avow_marker marker;
@@ -68,12 +70,9 @@ static enum avow_rc decode_evidence(const struct avow_step *s, const struct avow
         *why = AVOW_DROP_REASON_TOO_LARGE;
         return avow_err_set(err, AVOW_PARSE, 0, "record of %zu bytes", in->value.len);
     }
-    if (is_part(
-            in->value)) { /* no fold is ever open: heads that announce parts are not accepted yet */
-        *why = AVOW_DROP_REASON_PART_ORDER;
-        return avow_err_set(err, AVOW_PARSE, 0, "part without a head");
-    }
-    enum avow_rc rc = avow_evidence_decode(in->value, s->arena, &d->evidence, err);
+    d->is_part = is_part(in->value);
+    enum avow_rc rc = d->is_part ? avow_evidence_part_decode(in->value, s->arena, &d->part, err)
+                                 : avow_evidence_decode(in->value, s->arena, &d->evidence, err);
     if (rc == AVOW_SCHEMA)
         *why = AVOW_DROP_REASON_SCHEMA;
     return rc == AVOW_NOMEM || rc == AVOW_OK ? rc : AVOW_PARSE;
@@ -84,15 +83,20 @@ static bool is_here(const struct avow_step *s, struct avow_bytes key)
     return avow_bus_partition_of(key, s->env->bundle->partitions) == s->env->partition;
 }
 
-/* The body, and the marker it names. Neither failure is a drop by itself: the appraisal decides in
- * its order. */
-static enum avow_rc decode_body(const struct avow_step *s, struct decoded *d, struct avow_err *err)
+/* The body: of a head, or kept in the state since the head came. */
+static enum avow_rc decode_body(const struct avow_step *s, const struct avow_state *prior,
+                                struct decoded *d, struct avow_err *err)
 {
-    enum avow_rc rc = avow_body_decode(d->evidence.body, s->arena, &d->body, err);
-    if (rc == AVOW_NOMEM)
-        return rc;
+    struct avow_bytes body = d->is_part ? prior->open.body : d->evidence.body;
+    enum avow_rc rc = avow_body_decode(body, s->arena, &d->body, err);
     d->has_body = rc == AVOW_OK;
-    if (!d->has_body)
+    return rc == AVOW_NOMEM ? rc : AVOW_OK; /* the appraisal drops what has none, in its order */
+}
+
+/* The marker that the body names. */
+static enum avow_rc find_marker(const struct avow_step *s, struct decoded *d, struct avow_err *err)
+{
+    if (d->is_part || !d->has_body)
         return AVOW_OK;
     struct avow_bytes record;
     d->found = avow_marker_book_find(s->env->book, d->body.epoch, d->body.marker_tag,
@@ -115,8 +119,9 @@ static enum avow_rc prior_of(const struct avow_step *s, const struct avow_enroll
     return rc;
 }
 
+/* `more`: the agent goes on by itself with a further evidence. */
 static enum avow_rc ask_for_more(const struct avow_step *s, const struct avow_state *prior,
-                                 struct avow_eval_out *eval, struct avow_err *err)
+                                 struct avow_eval_out *eval, bool more, struct avow_err *err)
 {
     struct avow_state *next = &eval->next;
     if (eval->resync.wanted) {
@@ -125,7 +130,8 @@ static enum avow_rc ask_for_more(const struct avow_step *s, const struct avow_st
                                    .pcrs = eval->resync.pcrs};
         return avow_step_resync(s, &what, next, err);
     }
-    (void)avow_step_add(s, AVOW_ACTION_RESYNC_DONE);
+    if (!next->has_open && !more)
+        (void)avow_step_add(s, AVOW_ACTION_RESYNC_DONE);
     bool advanced =
         next->has_as_of && (!prior->has_as_of || next->as_of.epoch > prior->as_of.epoch);
     if (advanced)
@@ -164,55 +170,93 @@ static enum avow_rc prior_enrollment(const struct avow_step *s, const struct avo
     return avow_enrollment_decode(avow_bytes_make(p->record, p->len), s->arena, e, err);
 }
 
+struct known { /* what an appraisal looks at beside the record */
+    struct avow_enrollment e;
+    struct avow_enrollment *before; /* that the state was made with; may be NULL */
+    struct avow_state prior;
+    struct avow_eval_policy policy;
+};
+
+static enum avow_rc gather(const struct avow_step *s, struct decoded *d, struct known *k,
+                           struct avow_err *err)
+{
+    enum avow_rc rc = avow_step_enrollment(s, &k->e, err);
+    if (!rc)
+        rc = prior_of(s, &k->e, &k->prior, err);
+    if (!rc)
+        rc = avow_step_policy(s, &k->e, &k->prior, &k->policy, err);
+    if (!rc)
+        rc = prior_enrollment(s, &k->prior, &k->before, err);
+    if (!rc)
+        rc = decode_body(s, &k->prior, d, err);
+    return rc ? rc : find_marker(s, d, err);
+}
+
+static enum avow_rc accepted(const struct avow_step *s, const struct known *k,
+                             const struct decoded *d, struct avow_eval_out *out,
+                             struct avow_err *err)
+{
+    enum avow_rc rc = out->unavailable ? unavailable(s, &k->e, out->unavailable, err) : AVOW_OK;
+    if (out->abandoned)
+        avow_step_add(s, AVOW_ACTION_DROP)->u.drop = AVOW_DROP_REASON_FOLD_ABANDONED;
+    if (!rc)
+        rc = ask_for_more(s, &k->prior, out, d->body.more, err);
+    /* The spacing of verdicts is between evidences; the last part of one brings the verdict. */
+    bool concludes = d->is_part && !out->next.has_open;
+    struct avow_step_publish_in publish = {
+        .enrollment = &k->e, .prior = &k->prior, .clock = concludes ? 0 : out->next.order.clock};
+    return rc ? rc : avow_step_publish(s, &publish, &out->next, err);
+}
+
 static enum avow_rc appraise(const struct avow_step *s, const struct avow_step_evidence *in,
                              struct decoded *d, struct avow_err *err)
 {
-    struct avow_enrollment e;
-    struct avow_state prior;
-    struct avow_eval_policy policy;
-    struct avow_enrollment *before = NULL;
-    enum avow_rc rc = avow_step_enrollment(s, &e, err);
-    if (!rc)
-        rc = prior_of(s, &e, &prior, err);
-    if (!rc)
-        rc = avow_step_policy(s, &e, &prior, &policy, err);
-    if (!rc)
-        rc = prior_enrollment(s, &prior, &before, err);
-    if (!rc)
-        rc = decode_body(s, d, err);
+    struct known *k = avow_arena_alloc(s->arena, 1, sizeof *k);
+    struct avow_eval_out *out = avow_arena_alloc(s->arena, 1, sizeof *out);
+    if (!k || !out)
+        return avow_step_nomem(err);
+    enum avow_rc rc = gather(s, d, k, err);
     if (rc)
         return rc;
-    struct avow_eval_in eval = {.evidence = &d->evidence,
+    struct avow_eval_in eval = {.evidence = d->is_part ? NULL : &d->evidence,
+                                .part = d->is_part ? &d->part : NULL,
                                 .body = d->has_body ? &d->body : NULL,
-                                .enrollment = &e,
+                                .enrollment = &k->e,
                                 .enrollment_sha256 = s->agent->enrollment.sha256,
                                 .ak = s->agent->enrollment.ak,
-                                .policy = &policy,
-                                .prior = &prior,
+                                .policy = &k->policy,
+                                .prior = &k->prior,
                                 .marker = d->found == AVOW_MARKER_BOOK_FOUND ? &d->marker : NULL,
                                 .marker_expired = d->found == AVOW_MARKER_BOOK_EXPIRED,
                                 .bundle_version = s->env->bundle->version,
                                 .service_ms = s->env->service_ms,
                                 .silent_after_ms = avow_worker_step_silent_after(s->env, s->agent),
                                 .rebase_interval_ms = s->env->bundle->rebase_interval_ms,
-                                .prior_enrollment = before,
+                                .prior_enrollment = k->before,
                                 .partition = s->env->partition,
                                 .offset = in->offset};
-    struct avow_eval_out *out = avow_arena_alloc(s->arena, 1, sizeof *out);
-    if (!out)
-        return avow_step_nomem(err);
-    rc = avow_evaluate(&eval, s->arena, out, err);
+    rc = d->is_part ? avow_evaluate_part(&eval, s->arena, out, err)
+                    : avow_evaluate(&eval, s->arena, out, err);
     if (rc)
         return avow_err_wrap(err, rc, "agent %s", s->agent->id);
     if (out->kind == AVOW_EVAL_DROPPED)
         return drop(s, in, out->drop, err);
     assert(out->kind == AVOW_EVAL_ACCEPTED);
-    rc = out->unavailable ? unavailable(s, &e, out->unavailable, err) : AVOW_OK;
-    if (!rc)
-        rc = ask_for_more(s, &prior, out, err);
-    struct avow_step_publish_in publish = {
-        .enrollment = &e, .prior = &prior, .clock = out->next.order.clock};
-    return rc ? rc : avow_step_publish(s, &publish, &out->next, err);
+    return accepted(s, k, d, out, err);
+}
+
+/* Whether a fold is open at all is known before anything else of a part is looked at. */
+static enum avow_rc fold_is_open(const struct avow_step *s, const struct decoded *d, bool *open,
+                                 struct avow_err *err)
+{
+    struct avow_state state;
+    bool found;
+    *open = false;
+    enum avow_rc rc = avow_step_state(s, &state, &found, err);
+    if (!rc && found)
+        *open = state.has_open && avow_ct_eq(state.open.tag, d->part.tag, sizeof d->part.tag) &&
+                state.open.index + 1u == d->part.index;
+    return rc;
 }
 
 enum avow_rc avow_worker_step_evidence(const struct avow_step_env *env,
@@ -238,5 +282,10 @@ enum avow_rc avow_worker_step_evidence(const struct avow_step_env *env,
         return drop(&s, in, AVOW_DROP_REASON_PARTITION, err);
     if (!in->agent || !avow_agent_is_watched(in->agent) || !in->agent->enrollment.ak)
         return drop(&s, in, AVOW_DROP_REASON_UNENROLLED, err);
-    return appraise(&s, in, d, err);
+    bool open = true;
+    if (d->is_part)
+        rc = fold_is_open(&s, d, &open, err);
+    if (!rc && !open)
+        return drop(&s, in, AVOW_DROP_REASON_PART_ORDER, err);
+    return rc ? rc : appraise(&s, in, d, err);
 }

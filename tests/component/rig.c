@@ -5,6 +5,7 @@
 #include "avow/core/evaluate.h"
 #include "avow/wire/body.h"
 #include "avow/wire/evidence.h"
+#include "avow/wire/evidence_part.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -150,18 +151,36 @@ void rig_reboot(struct rig_agent *a)
     start_boot(a);
 }
 
-/* One part with the entries from `next`; empty when there are none. */
-static void make_part(struct rig_agent *a, struct avow_buf *part)
+struct cut { /* an evidence in parts */
+    struct avow_buf part[RIG_PARTS_MAX];
+    uint8_t link[RIG_PARTS_MAX + 1][32]; /* the last one is zeros */
+    size_t count;                        /* 0: nothing to carry */
+};
+
+/* Parts of about as many entries each, with the hashes from the back (PROTOCOL B4). */
+static void make_parts(struct rig_agent *a, size_t n, struct cut *c)
 {
-    size_t from = a->offsets[a->next], len = a->list.len - from;
-    if (!len)
-        return;
-    avow_buf_put_u8(part, 1);
-    avow_buf_put_u32be(part, (uint32_t)len);
-    avow_buf_put(part, a->list.ptr + from, len);
+    size_t entries = a->count - a->next;
+    *c = (struct cut){.count = n > 1 || entries ? n : 0};
+    for (size_t i = 0; i < n; i++) {
+        size_t from = a->offsets[a->next + entries * i / n];
+        size_t to = a->offsets[a->next + entries * (i + 1) / n];
+        avow_buf_init(&c->part[i], 1u << 20);
+        if (from == to)
+            continue;
+        avow_buf_put_u8(&c->part[i], 1);
+        avow_buf_put_u32be(&c->part[i], (uint32_t)(to - from));
+        avow_buf_put(&c->part[i], a->list.ptr + from, to - from);
+    }
+    for (size_t i = n; i-- > 0;) {
+        uint8_t digest[32];
+        avow_sha256(avow_buf_bytes(&c->part[i]), digest);
+        const struct avow_bytes pieces[] = {AVOW_BYTES_OF(digest), AVOW_BYTES_OF(c->link[i + 1])};
+        avow_sha256_pieces(pieces, 2, c->link[i]);
+    }
 }
 
-static void make_body(struct rig_agent *a, const struct avow_marker *marker, struct avow_bytes part,
+static void make_body(struct rig_agent *a, const struct avow_marker *marker, const struct cut *cut,
                       struct avow_buf *out)
 {
     struct avow_body b = {.version = 1,
@@ -171,13 +190,12 @@ static void make_body(struct rig_agent *a, const struct avow_marker *marker, str
                           .ima_state = AVOW_IMA_STATE_PRESENT,
                           .ima_start = a->next,
                           .ima_count = a->count - a->next,
-                          .parts = part.len ? 1 : 0,
-                          .has_link = part.len > 0};
+                          .parts = (uint16_t)cut->count,
+                          .has_link = cut->count > 0};
     struct avow_pcr_value values[24];
     struct avow_bytes pieces[24];
     size_t n = 0;
     uint8_t digest[32];
-    static const uint8_t zeros[32];
     avow_sha256(avow_bytes_make(marker->nonce, 32), digest);
     memcpy(b.marker_tag, digest, 8);
     memcpy(b.boot_id, a->boot_id, 16);
@@ -190,9 +208,7 @@ static void make_body(struct rig_agent *a, const struct avow_marker *marker, str
     avow_sha256_pieces(pieces, n, b.pcr_static);
     b.pcrs = values;
     b.pcrs_count = a->all_values ? n : 0;
-    avow_sha256(part, digest);
-    const struct avow_bytes link[] = {AVOW_BYTES_OF(digest), AVOW_BYTES_OF(zeros)};
-    avow_sha256_pieces(link, 2, b.link);
+    memcpy(b.link, cut->link[0], sizeof b.link);
     enum avow_rc rc = avow_body_encode(&b, out, NULL);
     assert(!rc);
 }
@@ -238,40 +254,88 @@ static void flip(struct avow_buf *b, bool wanted)
         b->ptr[b->len - 1] ^= 1;
 }
 
+struct sealed { /* a head, not encoded yet */
+    struct avow_buf body, attest, signature;
+    struct cut cut;
+};
+
+static void seal(struct rig_agent *a, const struct avow_marker *marker, const uint8_t *nonce,
+                 size_t parts, struct sealed *s)
+{
+    struct avow_str id = avow_str_from(a->id);
+    uint8_t extra[32];
+    avow_buf_init(&s->body, 1u << 16);
+    avow_buf_init(&s->attest, 1024);
+    avow_buf_init(&s->signature, 1024);
+    a->clock += 1000;
+    make_parts(a, parts, &s->cut);
+    make_body(a, marker, &s->cut, &s->body);
+    avow_qualifying_data(a->fleet, id, nonce ? nonce : marker->nonce, avow_buf_bytes(&s->body),
+                         extra);
+    make_attest(a, extra, &s->attest);
+    sign(a, avow_buf_bytes(&s->attest), &s->signature);
+}
+
+static void encode_head(const struct sealed *s, struct avow_buf *out)
+{
+    struct avow_evidence e = {.kind = AVOW_AGENT_KIND_AVOW,
+                              .attest = avow_buf_bytes(&s->attest),
+                              .signature = avow_buf_bytes(&s->signature),
+                              .body = avow_buf_bytes(&s->body),
+                              .part = avow_buf_bytes(&s->cut.part[0]),
+                              .has_next = s->cut.count > 1};
+    memcpy(e.next, s->cut.link[1], sizeof e.next);
+    enum avow_rc rc = avow_evidence_encode(&e, out, NULL);
+    assert(!rc);
+}
+
+static void encode_part(const struct sealed *s, size_t i, struct avow_buf *out)
+{
+    uint8_t tag[32];
+    avow_sha256(avow_buf_bytes(&s->attest), tag);
+    struct avow_evidence_part p = {.index = (uint16_t)(i + 1),
+                                   .part = avow_buf_bytes(&s->cut.part[i]),
+                                   .has_next = i + 1 < s->cut.count};
+    memcpy(p.tag, tag, sizeof p.tag);
+    memcpy(p.next, s->cut.link[i + 1], sizeof p.next);
+    enum avow_rc rc = avow_evidence_part_encode(&p, out, NULL);
+    assert(!rc);
+}
+
+static void sent(struct rig_agent *a, struct sealed *s, size_t parts)
+{
+    a->next = a->count;
+    a->all_values = false;
+    avow_buf_deinit(&s->body);
+    avow_buf_deinit(&s->attest);
+    avow_buf_deinit(&s->signature);
+    for (size_t i = 0; i < parts; i++)
+        avow_buf_deinit(&s->cut.part[i]);
+}
+
 void rig_attest(struct rig_agent *a, const struct avow_marker *marker,
                 const struct rig_tamper *tamper, struct avow_buf *out)
 {
     static const struct rig_tamper none;
     const struct rig_tamper *t = tamper ? tamper : &none;
-    struct avow_buf part, body, attest, signature;
-    struct avow_str id = avow_str_from(a->id);
-    uint8_t extra[32];
-    avow_buf_init(&part, 1u << 20);
-    avow_buf_init(&body, 1u << 16);
-    avow_buf_init(&attest, 1024);
-    avow_buf_init(&signature, 1024);
-    a->clock += 1000;
-    make_part(a, &part);
-    make_body(a, marker, avow_buf_bytes(&part), &body);
-    avow_qualifying_data(a->fleet, id, t->nonce ? t->nonce : marker->nonce, avow_buf_bytes(&body),
-                         extra);
-    make_attest(a, extra, &attest);
-    sign(a, avow_buf_bytes(&attest), &signature);
-    flip(&attest, t->attest);
-    flip(&signature, t->signature);
-    flip(&body, t->body);
-    flip(&part, t->part);
-    struct avow_evidence e = {.kind = AVOW_AGENT_KIND_AVOW,
-                              .attest = avow_buf_bytes(&attest),
-                              .signature = avow_buf_bytes(&signature),
-                              .body = avow_buf_bytes(&body),
-                              .part = avow_buf_bytes(&part)};
-    enum avow_rc rc = avow_evidence_encode(&e, out, NULL);
-    assert(!rc);
-    a->next = a->count;
-    a->all_values = false;
-    avow_buf_deinit(&part);
-    avow_buf_deinit(&body);
-    avow_buf_deinit(&attest);
-    avow_buf_deinit(&signature);
+    struct sealed s;
+    seal(a, marker, t->nonce, 1, &s);
+    flip(&s.attest, t->attest);
+    flip(&s.signature, t->signature);
+    flip(&s.body, t->body);
+    flip(&s.cut.part[0], t->part);
+    encode_head(&s, out);
+    sent(a, &s, 1);
+}
+
+void rig_attest_cut(struct rig_agent *a, const struct avow_marker *marker, size_t n,
+                    struct avow_buf *records)
+{
+    struct sealed s;
+    assert(n && n <= RIG_PARTS_MAX);
+    seal(a, marker, NULL, n, &s);
+    encode_head(&s, &records[0]);
+    for (size_t i = 1; i < n; i++)
+        encode_part(&s, i, &records[i]);
+    sent(a, &s, n);
 }

@@ -8,6 +8,7 @@
 #include "avow/model/marker.h"
 
 #define RIG_ENTRIES_MAX 64u
+#define RIG_PARTS_MAX 16u
 
 struct rig_agent {
     char id[65];
@@ -45,5 +46,8 @@ struct rig_tamper {                     /* what is done to the finished record; 
 /* The next evidence for this marker, encoded; advances clock and `next`. */
 void rig_attest(struct rig_agent *a, const struct avow_marker *marker,
                 const struct rig_tamper *tamper, struct avow_buf *out);
+/* The same in n parts: records[0] is the head. The caller initialises the buffers. */
+void rig_attest_cut(struct rig_agent *a, const struct avow_marker *marker, size_t n,
+                    struct avow_buf *records);
 
 #endif

@@ -194,6 +194,7 @@ void world_bundle(struct world *w, const struct world_bundle *changes)
                             .min_interval_ms = 200,
                             .first_contact_ms = 86400000,
                             .policy_grace_ms = 3600000,
+                            .rebase_interval_ms = w->rebase_interval_ms,
                             .resync_burst = 3,
                             .resync_refill_ms = 300000,
                             .wire_version = 1,
@@ -551,16 +552,36 @@ struct avow_bytes world_attest_with(struct world *w, struct rig_agent *a,
     return copy;
 }
 
-struct avow_bytes world_attest(struct world *w, struct rig_agent *a)
+static void obey(struct world *w, struct rig_agent *a)
 {
-    struct avow_marker m;
     struct avow_directive d;
     size_t n = world_directives(w, a->id, &d);
     if (n > a->obeyed && d.kind.tag == AVOW_DIRECTIVE_KIND_RESYNC)
         rig_resync(a, (uint32_t)d.kind.u.resync.ima_from);
     a->obeyed = n;
+}
+
+struct avow_bytes world_attest(struct world *w, struct rig_agent *a)
+{
+    struct avow_marker m;
+    obey(w, a);
     world_marker(w, a, &m);
     return world_attest_with(w, a, &m, NULL);
+}
+
+void world_cut(struct world *w, struct rig_agent *a, size_t n, struct avow_bytes *records)
+{
+    struct avow_marker m;
+    struct avow_buf out[RIG_PARTS_MAX];
+    obey(w, a);
+    world_marker(w, a, &m);
+    for (size_t i = 0; i < n; i++)
+        avow_buf_init(&out[i], 1u << 20);
+    rig_attest_cut(a, &m, n, out);
+    for (size_t i = 0; i < n; i++) {
+        records[i] = avow_arena_bytes(&w->arena, avow_buf_bytes(&out[i]));
+        avow_buf_deinit(&out[i]);
+    }
 }
 
 void world_turn(struct world *w, unsigned i, struct rig_agent *a)

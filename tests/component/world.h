@@ -37,6 +37,7 @@ struct world {
     struct avow_worker_keys keys;
     enum avow_guarantee guarantee;
     uint64_t min_version;
+    uint32_t rebase_interval_ms; /* of the next bundle */
     struct avow_worker *workers[WORLD_WORKERS];
     struct avow_trust *trust;
     struct avow_arena arena; /* of everything that is returned; until the end */
@@ -96,6 +97,8 @@ struct avow_bytes world_attest(struct world *w, struct rig_agent *a);
 struct avow_bytes world_attest_with(struct world *w, struct rig_agent *a,
                                     const struct avow_marker *m, const struct rig_tamper *t);
 void world_send(struct world *w, const struct rig_agent *a, struct avow_bytes evidence);
+/* As world_attest, but in n parts, and nothing is sent: records[0] is the head. */
+void world_cut(struct world *w, struct rig_agent *a, size_t n, struct avow_bytes *records);
 /* Attests and lets worker i work for a second. */
 void world_turn(struct world *w, unsigned i, struct rig_agent *a);
 

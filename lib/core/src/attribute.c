@@ -106,24 +106,32 @@ static bool qualifying_data_fits(const struct avow_eval *ev)
     return extra.len == sizeof expected && avow_ct_eq(extra.ptr, expected, sizeof expected);
 }
 
+void avow_part_link(struct avow_bytes part, const uint8_t next[32], uint8_t out[32])
+{
+    uint8_t digest[AVOW_SHA256_LEN];
+    avow_sha256(part, digest);
+    const struct avow_bytes pieces[] = {AVOW_BYTES_OF(digest),
+                                        avow_bytes_make(next, AVOW_SHA256_LEN)};
+    avow_sha256_pieces(pieces, AVOW_ARRAY_LEN(pieces), out);
+}
+
 /* c_1 = SHA-256(SHA-256(part_1) || c_2), c_{n+1} = zeros (PROTOCOL B4). What the signed body alone
- * contradicts is a finding; what differs between body and record was altered on the way. */
+ * contradicts is a finding; what differs between body and record was altered on the way. A `next`
+ * of zeros hashes as none and is taken for none: whether it is spelled out is not signed. */
 static bool part_fits(struct avow_eval *ev)
 {
     const struct avow_evidence *e = ev->in->evidence;
     const struct avow_body *b = ev->in->body;
-    static const uint8_t zeros[AVOW_SHA256_LEN];
     if (!b->has_link) {
         ev->body_malformed |= b->parts > 0;
         return !e->part.len && !e->has_next;
     }
-    uint8_t part[AVOW_SHA256_LEN], link[AVOW_SHA256_LEN];
-    avow_sha256(e->part, part);
-    const struct avow_bytes pieces[] = {
-        AVOW_BYTES_OF(part), avow_bytes_make(e->has_next ? e->next : zeros, AVOW_SHA256_LEN)};
-    avow_sha256_pieces(pieces, AVOW_ARRAY_LEN(pieces), link);
-    ev->body_malformed |=
-        b->parts == 0 || b->parts > AVOW_PARTS_MAX || (b->parts > 1) != e->has_next;
+    uint8_t link[AVOW_SHA256_LEN];
+    if (e->has_next)
+        memcpy(ev->part_next, e->next, sizeof ev->part_next);
+    avow_part_link(e->part, ev->part_next, link);
+    bool has_next = !avow_bytes_all(AVOW_BYTES_OF(ev->part_next), 0);
+    ev->body_malformed |= b->parts == 0 || b->parts > AVOW_PARTS_MAX || (b->parts > 1) != has_next;
     return avow_ct_eq(link, b->link, sizeof link);
 }
 
@@ -171,5 +179,12 @@ bool avow_attribute(struct avow_eval *ev, enum avow_drop_reason *why)
     if (avow_order_of(ev) == AVOW_ORDER_REPLAY)
         return drop(why, AVOW_DROP_REASON_REPLAY);
     set_tag(ev, &attest);
+    ev->answers = (struct avow_as_of){.epoch = in->marker->epoch,
+                                      .issued_ms = in->marker->issued_ms,
+                                      .service_ms = in->marker->service_ms};
+    ev->head_offset = (uint64_t)in->offset;
+    ev->part = e->part;
+    ev->part_index = 1;
+    ev->parts_bytes = e->part.len;
     return true;
 }

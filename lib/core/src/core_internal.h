@@ -3,8 +3,10 @@
  * avow_evaluate (evaluate.c) walks: attribute.c (drops) -> order.c (order token) -> renew.c (boots,
  * enrolments, policies: what may continue) -> pcrs.c (selection, bank, static values) -> ima_part.c
  * (frames) -> ima_fold.c (running values) with ima_judge.c (entries) -> explain.c (quotes) ->
- * boot.c -> pcrs.c (rules) -> status.c. All of them work on one struct avow_eval. Memory is the
- * caller's arena; a failed allocation is sticky in `nomem`. */
+ * boot.c -> pcrs.c (rules) -> status.c. All of them work on one struct avow_eval. Evidence of
+ * several parts stops after part 1, keeps the fold in the state (open_fold.c), and goes on there
+ * with each part; explain.c and what follows run at the last one. Memory is the caller's arena; a
+ * failed allocation is sticky in `nomem`. */
 #ifndef AVOW_CORE_INTERNAL_H
 #define AVOW_CORE_INTERNAL_H
 
@@ -20,6 +22,10 @@
 #define AVOW_CHAINS_MAX 4u            /* {from zeros, from the stored value} x {native, padded} */
 #define AVOW_IMA_ENTRIES_MAX 4000000u /* PROTOCOL B6 */
 #define AVOW_PARTS_MAX 64u            /* PROTOCOL B6 */
+#define AVOW_EVIDENCE_BYTES_MAX (32u * 1024u * 1024u) /* of all parts: PROTOCOL B6 */
+#define AVOW_OPEN_BODY_MAX                                                                         \
+    4096u /* schemas/state.avsc; the largest body that decodes has 2.2 kB                          \
+           */
 #define AVOW_BODY_VERSION 1u
 #define AVOW_ALL_PCRS 0x00FFFFFFu
 
@@ -100,11 +106,19 @@ struct avow_eval {
     struct avow_arena *arena;
     struct avow_eval_out *out;
     struct avow_state *next; /* &out->next */
+    bool nomem;
+
+    /* attribute.c from the head, or open_fold.c from the state */
     struct avow_quote quote;
     struct avow_tpm_signature signature;
     uint8_t tag[16];
-    bool body_malformed; /* the signed body contradicts itself */
-    bool nomem;
+    struct avow_as_of answers; /* the marker that the head answers */
+    uint64_t head_offset;
+    bool body_malformed;    /* the signed body contradicts itself */
+    struct avow_bytes part; /* the one at hand */
+    uint16_t part_index;    /* from 1 */
+    uint8_t part_next[32];  /* what the part after it must hash to; zeros: there is none */
+    uint64_t parts_bytes;   /* of this part and those before it */
 
     /* order.c, renew.c */
     bool counters_reset; /* not newer, but the enrolment's generation lets it start afresh */
@@ -120,7 +134,7 @@ struct avow_eval {
     struct avow_bytes
         values[AVOW_PCR_COUNT]; /* claimed static values; [10] empty while IMA is present */
     bool ima_present;
-    bool more; /* the log is longer than what is folded here */
+    bool more; /* the log is longer than this evidence */
 
     struct avow_finding_list findings;
 
@@ -140,8 +154,22 @@ enum avow_hash avow_hash_of(enum avow_hash_alg alg);
 bool avow_hash_alg_of(uint16_t tpm_alg, enum avow_hash_alg *out) AVOW_MUST_CHECK;
 
 /* attribute.c: true if the evidence is this agent's, fresh and unaltered; else *why. Fills quote,
- * signature, tag. */
+ * signature, tag, answers and part. */
 bool avow_attribute(struct avow_eval *ev, enum avow_drop_reason *why) AVOW_MUST_CHECK;
+/* SHA-256(SHA-256(part) || next): what the record before names (PROTOCOL B4). */
+void avow_part_link(struct avow_bytes part, const uint8_t next[32], uint8_t out[32]);
+
+/* open_fold.c: a fold between two parts. */
+/* Digest of the enrolment and policies that something is judged by. */
+void avow_open_demands(const struct avow_eval_in *in, uint8_t out[32]);
+/* Ends an open fold without its last part: counted, never a finding (PROTOCOL B4). */
+void avow_open_abandon(struct avow_eval *ev);
+/* The fold goes to next->open, to be continued with the next part. */
+void avow_open_store(struct avow_eval *ev);
+/* True if the part is the one that the open fold waits for; else *why. Costs one SHA-256. */
+bool avow_open_accepts(const struct avow_eval_in *in, enum avow_drop_reason *why) AVOW_MUST_CHECK;
+/* Everything of the head that judging goes on with. False if the state does not hold it. */
+bool avow_open_load(struct avow_eval *ev) AVOW_MUST_CHECK;
 
 /* order.c */
 enum avow_order { AVOW_ORDER_REPLAY = 0, AVOW_ORDER_NEWER, AVOW_ORDER_REGRESSED };
@@ -160,10 +188,15 @@ enum avow_pcrs_static avow_pcrs_static(struct avow_eval *ev) AVOW_MUST_CHECK;
 void avow_pcrs_digest(enum avow_hash hash, const struct avow_bytes values[AVOW_PCR_COUNT],
                       struct avow_bytes pcr10, struct avow_digest *out);
 void avow_pcrs_rules(struct avow_eval *ev);
+/* The rules for PCR 10, whose value the last part shows. */
+void avow_pcrs_rules_ima(struct avow_eval *ev);
+/* Values that the agent sent before, in this bank. */
+void avow_pcrs_take_stored(struct avow_eval *ev);
 
-/* ima_part.c: walks the frames of the part. False if it is malformed (finding added) or too large.
- */
+/* ima_part.c: walks the frames of the part at hand. False if it is malformed (finding added) or too
+ * large. */
 bool avow_ima_part(struct avow_eval *ev) AVOW_MUST_CHECK;
+bool avow_part_is_last(const struct avow_eval *ev);
 
 /* ima_fold.c */
 enum avow_fold_begin { AVOW_FOLD_GAP = 0, AVOW_FOLD_READY };
@@ -195,6 +228,8 @@ void avow_boot_state(struct avow_eval *ev);
 /* status.c */
 void avow_status_decide(struct avow_eval *ev);
 
+/* Entries from which on an agent has to send. */
+uint64_t avow_known_entries(const struct avow_state *s);
 /* Copies into the arena; sets ev->nomem on failure. */
 struct avow_bytes avow_eval_copy(struct avow_eval *ev, struct avow_bytes b);
 void *avow_eval_alloc(struct avow_eval *ev, size_t count, size_t size);

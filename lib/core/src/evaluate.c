@@ -89,12 +89,16 @@ static bool body_is_sound(struct avow_eval *ev)
         reason = "parts and links contradict one another";
     else if (!ev->ima_present && (b->ima_start || b->ima_count))
         reason = "entries of an IMA list that is not there";
+    else if (!ev->ima_present && b->parts > 1)
+        reason = "more parts than a boot log needs";
+    else if (b->parts > 1 && ev->in->evidence->body.len > AVOW_OPEN_BODY_MAX)
+        reason = "too large";
     if (reason)
         AVOW_FIND(ev, EVIDENCE_MALFORMED, "body", "%s", reason);
     return !reason;
 }
 
-static uint64_t known_entries(const struct avow_state *s)
+uint64_t avow_known_entries(const struct avow_state *s)
 {
     if (s->stale && !s->has_rebase)
         return 0;
@@ -109,18 +113,31 @@ static void judge_empty_list(struct avow_eval *ev)
         AVOW_FIND(ev, IMA_MISSING, "PCR 10", "the list is empty");
 }
 
-static void appraise_ima(struct avow_eval *ev)
+/* With the part at hand: the fold is kept open, ended because the part is bad, or concluded. True
+ * in the last case. */
+static bool fold_part(struct avow_eval *ev)
 {
-    if (avow_fold_begin(ev) == AVOW_FOLD_GAP)
-        return;
-    if (!avow_ima_part(ev))
-        return;
+    struct avow_state *s = ev->next;
+    bool good = avow_ima_part(ev);
+    if (good && !avow_part_is_last(ev)) {
+        avow_open_store(ev);
+        return false;
+    }
+    s->has_open = false;
+    s->open = (struct avow_open_fold){0};
+    if (!good)
+        return false;
     avow_explain(ev);
     avow_fold_store(ev);
     avow_explain_settle(ev);
     judge_empty_list(ev);
-    if (ev->in->body->parts > 1)
-        avow_eval_resync(ev, ev->fold.count, false, "only the first part of an evidence is folded");
+    return true;
+}
+
+static void appraise_ima(struct avow_eval *ev)
+{
+    if (avow_fold_begin(ev) == AVOW_FOLD_READY)
+        (void)fold_part(ev);
 }
 
 static void appraise_without_ima(struct avow_eval *ev)
@@ -151,7 +168,7 @@ static void appraise(struct avow_eval *ev)
         return;
     enum avow_pcrs_static values = avow_pcrs_static(ev);
     if (values == AVOW_PCRS_UNKNOWN)
-        avow_eval_resync(ev, known_entries(ev->next), true, "PCR values are not known");
+        avow_eval_resync(ev, avow_known_entries(ev->next), true, "PCR values are not known");
     if (values != AVOW_PCRS_KNOWN)
         return;
     if (ev->can_judge && ev->ima_present)
@@ -169,6 +186,8 @@ static void account(struct avow_eval *ev)
 {
     const struct avow_eval_in *in = ev->in;
     struct avow_state *s = ev->next;
+    if (s->has_open)
+        avow_open_abandon(ev);
     s->epoch = in->marker->epoch;
     s->credit_ms = avow_max_u64(s->credit_ms, in->marker->service_ms);
     s->appraised++;
@@ -212,10 +231,19 @@ static void judge(struct avow_eval *ev)
     ev->out->unavailable = why_unavailable(ev->in);
     ev->can_judge = !ev->out->unavailable;
     ev->ima_present = ev->in->body->ima_state == AVOW_IMA_STATE_PRESENT;
-    ev->more = ev->in->body->more || ev->in->body->parts > 1;
+    ev->more = ev->in->body->more;
     avow_renew(ev);
     appraise(ev);
     ask_for_run(ev);
+}
+
+static enum avow_rc finish(struct avow_eval *ev, struct avow_eval_out *out, struct avow_err *err)
+{
+    if (!avow_finding_list_store(&ev->findings, ev->next) || ev->nomem || ev->findings.nomem)
+        return avow_err_set(err, AVOW_NOMEM, 0, "evaluate: no memory");
+    ev->out->kind = AVOW_EVAL_ACCEPTED;
+    *out = *ev->out;
+    return AVOW_OK;
 }
 
 enum avow_rc avow_evaluate(const struct avow_eval_in *in, struct avow_arena *arena,
@@ -235,9 +263,52 @@ enum avow_rc avow_evaluate(const struct avow_eval_in *in, struct avow_arena *are
     }
     judge(&ev);
     avow_status_decide(&ev);
-    if (!avow_finding_list_store(&ev.findings, ev.next) || ev.nomem || ev.findings.nomem)
-        return avow_err_set(err, AVOW_NOMEM, 0, "evaluate: no memory");
-    result.kind = AVOW_EVAL_ACCEPTED;
-    *out = result;
-    return AVOW_OK;
+    return finish(&ev, out, err);
+}
+
+/* What is demanded is what the head was judged by; else half of the entries would be judged by one
+ * policy and half by another. */
+static bool demands_are_those_of_the_head(const struct avow_eval_in *in)
+{
+    uint8_t now[AVOW_SHA256_LEN];
+    avow_open_demands(in, now);
+    return avow_ct_eq(now, in->prior->open.demands, sizeof now);
+}
+
+static void judge_part(struct avow_eval *ev)
+{
+    ev->can_judge = true;
+    ev->ima_present = true;
+    ev->more = ev->in->body->more;
+    if (fold_part(ev)) {
+        avow_pcrs_rules_ima(ev);
+        learn_signer(ev);
+        ask_for_run(ev);
+    }
+    avow_status_decide(ev);
+}
+
+enum avow_rc avow_evaluate_part(const struct avow_eval_in *in, struct avow_arena *arena,
+                                struct avow_eval_out *out, struct avow_err *err)
+{
+    struct avow_eval_out result = {.next = *in->prior};
+    struct avow_eval ev = {.in = in, .arena = arena, .out = &result, .next = &result.next};
+    if (!avow_open_accepts(in, &result.drop)) {
+        result.kind = AVOW_EVAL_DROPPED;
+        *out = result;
+        return AVOW_OK;
+    }
+    avow_finding_list_init(&ev.findings, arena, in->prior);
+    result.unavailable = why_unavailable(in);
+    if (result.unavailable || !demands_are_those_of_the_head(in)) {
+        avow_open_abandon(&ev);
+        avow_eval_resync(&ev, avow_known_entries(ev.next), false,
+                         "policy or enrolment changed meanwhile");
+    } else if (!avow_open_load(&ev)) {
+        avow_open_abandon(&ev);
+        avow_eval_resync(&ev, 0, true, "the open fold cannot be continued");
+    } else {
+        judge_part(&ev);
+    }
+    return finish(&ev, out, err);
 }

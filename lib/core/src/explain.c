@@ -85,23 +85,16 @@ static void explain_chain(const struct avow_eval *ev, struct avow_chain *c)
         set_explained(c, f->proven_count, &f->proven);
 }
 
-static void advance(struct avow_eval *ev, uint64_t epoch, uint64_t issued_ms, uint64_t service_ms)
+static void advance(struct avow_eval *ev, struct avow_as_of to)
 {
     struct avow_state *s = ev->next;
     if (s->stale && ev->in->service_ms > s->stale_since_service_ms &&
         ev->in->service_ms - s->stale_since_service_ms > AVOW_POLICY_GRACE_MS)
         return; /* trust under the policy of before has an end (R15) */
-    if (s->has_as_of && epoch < s->as_of.epoch)
+    if (s->has_as_of && to.epoch < s->as_of.epoch)
         return;
     s->has_as_of = true;
-    s->as_of =
-        (struct avow_as_of){.epoch = epoch, .issued_ms = issued_ms, .service_ms = service_ms};
-}
-
-static void advance_to_marker(struct avow_eval *ev)
-{
-    const struct avow_marker *m = ev->in->marker;
-    advance(ev, m->epoch, m->issued_ms, m->service_ms);
+    s->as_of = to;
 }
 
 static void hold(struct avow_eval *ev)
@@ -113,15 +106,14 @@ static void hold(struct avow_eval *ev)
         return;
     for (size_t i = 0; i < AVOW_PCR_COUNT; i++)
         values[i] = avow_eval_copy(ev, ev->values[i]);
-    const struct avow_marker *m = ev->in->marker;
     s->has_pending = true;
-    s->pending = (struct avow_pending_quote){.offset = (uint64_t)ev->in->offset,
+    s->pending = (struct avow_pending_quote){.offset = ev->head_offset,
                                              .hash = hash,
                                              .bank = ev->bank,
                                              .pcr_digest = avow_eval_copy(ev, ev->quote.pcr_digest),
-                                             .epoch = m->epoch,
-                                             .issued_ms = m->issued_ms,
-                                             .service_ms = m->service_ms,
+                                             .epoch = ev->answers.epoch,
+                                             .issued_ms = ev->answers.issued_ms,
+                                             .service_ms = ev->answers.service_ms,
                                              .order = s->order,
                                              .from = ev->fold.count,
                                              .values = values,
@@ -138,7 +130,9 @@ static void settle_pending(struct avow_eval *ev, bool found)
         return;
     if (found) {
         ev->pending_proven = true;
-        advance(ev, s->pending.epoch, s->pending.issued_ms, s->pending.service_ms);
+        advance(ev, (struct avow_as_of){.epoch = s->pending.epoch,
+                                        .issued_ms = s->pending.issued_ms,
+                                        .service_ms = s->pending.service_ms});
     } else {
         AVOW_FIND(ev, IMA_PCR_MISMATCH, "PCR 10",
                   "the quote of epoch %llu is explained by none of the %llu entries%s",
@@ -153,7 +147,7 @@ void avow_explain_settle(struct avow_eval *ev)
 {
     settle_pending(ev, ev->pending_met);
     if (ev->explained)
-        advance_to_marker(ev);
+        advance(ev, ev->answers);
     else if (!ev->more)
         hold(ev);
 }

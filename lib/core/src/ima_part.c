@@ -8,8 +8,14 @@ enum { FRAME_IMA = 1, FRAME_BOOT_LOG = 2 };
 
 static bool malformed(struct avow_eval *ev, const char *reason)
 {
-    AVOW_FIND(ev, EVIDENCE_MALFORMED, "part 1", "%s", reason);
+    AVOW_FIND(ev, EVIDENCE_MALFORMED, avow_arena_printf(ev->arena, "part %u", ev->part_index), "%s",
+              reason);
     return false;
+}
+
+bool avow_part_is_last(const struct avow_eval *ev)
+{
+    return ev->part_index >= ev->in->body->parts;
 }
 
 static bool walk_entries(struct avow_eval *ev, struct avow_bytes frame)
@@ -39,32 +45,50 @@ static bool walk_entries(struct avow_eval *ev, struct avow_bytes frame)
     }
 }
 
+static bool take_boot_log(struct avow_eval *ev, struct avow_bytes log)
+{
+    if (ev->part_index > 1)
+        return malformed(ev, "a boot log behind part 1");
+    if (ev->boot_log_seen)
+        return malformed(ev, "two boot logs");
+    if (!avow_boot_log(ev, log))
+        return malformed(ev, "the boot log is not the one that the body names");
+    return true;
+}
+
+static bool take_frame(struct avow_eval *ev, uint8_t type, struct avow_bytes frame)
+{
+    switch (type) {
+    case FRAME_IMA:
+        return ev->ima_present ? walk_entries(ev, frame)
+                               : malformed(ev, "IMA entries although there is no IMA list");
+    case FRAME_BOOT_LOG:
+        return take_boot_log(ev, frame);
+    default:
+        return malformed(ev, "unknown frame type");
+    }
+}
+
 bool avow_ima_part(struct avow_eval *ev)
 {
-    struct avow_rd r = avow_rd_make(ev->in->evidence->part);
-    bool log_seen = false;
+    struct avow_rd r = avow_rd_make(ev->part);
+    if (ev->parts_bytes > AVOW_EVIDENCE_BYTES_MAX)
+        return malformed(ev, "the parts are larger than an evidence may be");
     while (avow_rd_left(&r)) {
         uint8_t type = avow_rd_u8(&r);
         uint32_t len = avow_rd_u32be(&r);
         struct avow_bytes frame = avow_rd_take(&r, len);
         if (r.bad)
             return malformed(ev, "a frame ends after its part");
-        if (type == FRAME_IMA) {
-            if (!ev->ima_present)
-                return malformed(ev, "IMA entries although there is no IMA list");
-            if (!walk_entries(ev, frame))
-                return false;
-        } else if (type == FRAME_BOOT_LOG) {
-            if (log_seen)
-                return malformed(ev, "two boot logs");
-            log_seen = true;
-            if (!avow_boot_log(ev, frame))
-                return malformed(ev, "the boot log is not the one that the body names");
-        } else {
-            return malformed(ev, "unknown frame type");
-        }
+        if (!take_frame(ev, type, frame))
+            return false;
     }
-    if (ev->fold.index != ev->fold.end && ev->in->body->parts <= 1)
+    bool last = avow_part_is_last(ev);
+    if (last && !avow_bytes_all(AVOW_BYTES_OF(ev->part_next), 0))
+        return malformed(ev, "the last part names another one");
+    if (!last && avow_bytes_all(AVOW_BYTES_OF(ev->part_next), 0))
+        return malformed(ev, "fewer parts than the body announces");
+    if (last && ev->fold.index != ev->fold.end)
         return malformed(ev, "fewer IMA entries than the body announces");
     return true;
 }

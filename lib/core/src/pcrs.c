@@ -56,8 +56,7 @@ static enum avow_pcrs_static malformed(struct avow_eval *ev, const char *reason)
     return AVOW_PCRS_MALFORMED;
 }
 
-/* Values that the agent sent before, in this bank. */
-static void take_stored(struct avow_eval *ev)
+void avow_pcrs_take_stored(struct avow_eval *ev)
 {
     const struct avow_state *s = ev->next;
     if (!s->has_pcr_bank || s->pcr_bank != ev->bank)
@@ -101,7 +100,7 @@ static void store_values(struct avow_eval *ev)
 enum avow_pcrs_static avow_pcrs_static(struct avow_eval *ev)
 {
     enum avow_pcrs_static failed = AVOW_PCRS_UNKNOWN;
-    take_stored(ev);
+    avow_pcrs_take_stored(ev);
     if (!take_sent(ev, &failed))
         return failed;
     if (ev->ima_present)
@@ -174,6 +173,17 @@ static void judge_rule(struct avow_eval *ev, uint16_t index)
     else /* missing is failing: a rule for another bank is not satisfied by this quote */
         AVOW_FIND(ev, PCR_MISMATCH, pcr_text(ev, index), "no rule is for the quoted bank %s",
                   avow_hash_alg_text(ev->bank));
+}
+
+void avow_pcrs_rules_ima(struct avow_eval *ev)
+{
+    const struct avow_enrollment *e = ev->in->enrollment;
+    for (size_t i = 0; i < e->pcrs_count; i++) {
+        if (e->pcrs[i].index == AVOW_IMA_PCR) {
+            judge_rule(ev, AVOW_IMA_PCR);
+            return;
+        }
+    }
 }
 
 void avow_pcrs_rules(struct avow_eval *ev)

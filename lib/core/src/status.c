@@ -16,8 +16,8 @@ static bool keep_after_proof(enum avow_finding_id id)
 static bool is_late(const struct avow_eval *ev)
 {
     const struct avow_eval_in *in = ev->in;
-    return in->silent_after_ms && in->service_ms > in->marker->service_ms &&
-           in->service_ms - in->marker->service_ms > in->silent_after_ms;
+    return in->silent_after_ms && in->service_ms > ev->answers.service_ms &&
+           in->service_ms - ev->answers.service_ms > in->silent_after_ms;
 }
 
 void avow_status_decide(struct avow_eval *ev)

@@ -378,21 +378,66 @@ static void put_frame(struct avow_buf *b, uint8_t type, struct avow_bytes data)
     avow_buf_put(b, data.ptr, data.len);
 }
 
+void rig_cut(struct rig_shot *s, size_t n)
+{
+    assert_in_range(n, 1, RIG_PARTS_MAX);
+    s->cuts_count = n;
+    for (size_t i = 0; i < n; i++)
+        s->cuts[i] = s->log_count * (i + 1) / n - s->log_count * i / n;
+}
+
+/* Parts 2 and on, from the back, because each names the next. */
+static void seal_tail(struct rig *r, struct rig_shot *s)
+{
+    uint8_t next[32] = {0};
+    size_t end = s->log_count;
+    if (s->has_last_next)
+        next[0] = 1;
+    for (size_t i = s->cuts_count; i-- > 1;) {
+        struct avow_evidence_part *p = &s->parts[i];
+        struct avow_buf b, entries;
+        avow_buf_init(&b, sizeof s->part);
+        avow_buf_init(&entries, sizeof s->part);
+        for (size_t k = end - s->cuts[i]; k < end; k++)
+            avow_buf_put(&entries, s->log[k].bytes, s->log[k].len);
+        end -= s->cuts[i];
+        if (entries.len)
+            put_frame(&b, 1, avow_buf_bytes(&entries));
+        assert_int_equal(avow_buf_status(&b, NULL), AVOW_OK);
+        *p = (struct avow_evidence_part){
+            .index = (uint16_t)(i + 1),
+            .part = s->raw_parts[i].len ? s->raw_parts[i]
+                                        : avow_arena_bytes(&r->arena, avow_buf_bytes(&b)),
+            .has_next = !avow_bytes_all(AVOW_BYTES_OF(next), 0)};
+        memcpy(p->next, next, sizeof next);
+        uint8_t digest[32];
+        avow_sha256(p->part, digest);
+        const struct avow_bytes pieces[] = {AVOW_BYTES_OF(digest), AVOW_BYTES_OF(next)};
+        avow_sha256_pieces(pieces, 2, next);
+        avow_buf_deinit(&b);
+        avow_buf_deinit(&entries);
+    }
+    if (s->cuts_count)
+        memcpy(s->second_link, next, sizeof next);
+}
+
 static void seal_part(struct rig_shot *s)
 {
     struct avow_buf b, entries;
+    size_t count = s->cuts_count ? s->cuts[0] : s->log_count;
     avow_buf_init(&b, sizeof s->part);
     avow_buf_init(&entries, sizeof s->part);
-    for (size_t i = 0; i < s->log_count; i++)
+    for (size_t i = 0; i < count; i++)
         avow_buf_put(&entries, s->log[i].bytes, s->log[i].len);
     avow_buf_put(&entries, s->raw_list.ptr, s->raw_list.len);
     if (entries.len)
         put_frame(&b, 1, avow_buf_bytes(&entries));
     if (s->boot_log)
         put_frame(&b, 2, avow_bytes_make(s->boot_log, s->boot_log_len));
-    if (s->raw_part.len) {
+    struct avow_bytes raw = s->raw_parts[0].len ? s->raw_parts[0] : s->raw_part;
+    if (raw.len) {
         avow_buf_reset(&b);
-        avow_buf_put(&b, s->raw_part.ptr, s->raw_part.len);
+        avow_buf_put(&b, raw.ptr, raw.len);
     }
     for (uint8_t i = 0; i < s->trailing; i++)
         avow_buf_put_u8(&b, 0);
@@ -415,8 +460,9 @@ static void seal_body(struct rig_shot *s)
         s->body.ima_count = (uint32_t)s->log_count + s->raw_count;
     if (!s->keep_link) {
         s->body.has_link = s->part_len > 0;
+        s->body.has_link |= s->cuts_count > 0;
         if (!s->body.parts)
-            s->body.parts = s->part_len > 0;
+            s->body.parts = s->cuts_count ? (uint16_t)s->cuts_count : s->part_len > 0;
         avow_sha256(avow_bytes_make(s->part, s->part_len), digest);
         const struct avow_bytes pieces[] = {AVOW_BYTES_OF(digest), AVOW_BYTES_OF(s->second_link)};
         avow_sha256_pieces(pieces, 2, s->body.link);
@@ -483,19 +529,24 @@ static void seal_attest(const struct rig *r, struct rig_shot *s)
 
 void rig_seal(struct rig *r, struct rig_shot *s)
 {
+    seal_tail(r, s);
     seal_part(s);
     seal_body(s);
     seal_attest(r, s);
     s->signature_len =
         rig_key_sign(s->sign_with, avow_bytes_make(s->attest, s->attest_len), s->signature);
-    s->evidence =
-        (struct avow_evidence){.kind = AVOW_AGENT_KIND_AVOW,
-                               .attest = avow_bytes_make(s->attest, s->attest_len),
-                               .signature = avow_bytes_make(s->signature, s->signature_len),
-                               .body = avow_bytes_make(s->body_bytes, s->body_len),
-                               .part = avow_bytes_make(s->part, s->part_len),
-                               .has_next = s->body.parts > 1};
+    s->evidence = (struct avow_evidence){
+        .kind = AVOW_AGENT_KIND_AVOW,
+        .attest = avow_bytes_make(s->attest, s->attest_len),
+        .signature = avow_bytes_make(s->signature, s->signature_len),
+        .body = avow_bytes_make(s->body_bytes, s->body_len),
+        .part = avow_bytes_make(s->part, s->part_len),
+        .has_next = s->cuts_count ? s->cuts_count > 1 || s->has_last_next : s->body.parts > 1};
     memcpy(s->evidence.next, s->second_link, sizeof s->second_link);
+    uint8_t tag[32];
+    avow_sha256(s->evidence.attest, tag);
+    for (size_t i = 1; i < s->cuts_count; i++)
+        memcpy(s->parts[i].tag, tag, sizeof s->parts[i].tag);
 }
 
 /* --- judging --- */
@@ -512,36 +563,32 @@ static struct avow_bytes encode(struct rig *r, const struct avow_state *state)
     return copy;
 }
 
-void rig_judge(struct rig *r, struct rig_shot *s)
+typedef enum avow_rc (*judge_fn)(const struct avow_eval_in *in, struct avow_arena *arena,
+                                 struct avow_eval_out *out, struct avow_err *err);
+
+/* Completes `in`, judges twice, takes the new state over as a worker does. */
+static void judge(struct rig *r, judge_fn fn, struct avow_eval_in in, uint64_t clock)
 {
-    avow_arena_reset(&r->scratch);
-    bool decodes = avow_body_decode(s->evidence.body, &r->arena, &s->sealed_body, NULL) == AVOW_OK;
     struct avow_eval_policy policy = {.runtime = r->policy,
                                       .heads = &r->head,
                                       .heads_count = r->policy ? 1 : 0,
                                       .missing = r->policy_missing,
                                       .superset_of_prior = r->superset};
-    struct avow_eval_in in = {.evidence = &s->evidence,
-                              .body = decodes ? &s->sealed_body : NULL,
-                              .enrollment = &r->e,
-                              .enrollment_sha256 = r->e_sha256,
-                              .ak = r->ak,
-                              .policy = &policy,
-                              .prior = &r->state,
-                              .marker = &s->marker,
-                              .bundle_version = 1,
-                              .service_ms = r->service_ms ? r->service_ms : r->epoch * RIG_EPOCH_MS,
-                              .silent_after_ms = r->silent_after_ms,
-                              .prior_enrollment = r->prior_e,
-                              .partition = RIG_PARTITION,
-                              .offset = 7};
-    if (!s->marker.epoch)
-        in.marker = NULL;
+    in.enrollment = &r->e;
+    in.enrollment_sha256 = r->e_sha256;
+    in.ak = r->ak;
+    in.policy = &policy;
+    in.prior = &r->state;
+    in.bundle_version = 1;
+    in.service_ms = r->service_ms ? r->service_ms : r->epoch * RIG_EPOCH_MS;
+    in.silent_after_ms = r->silent_after_ms;
+    in.rebase_interval_ms = r->rebase_interval_ms;
+    in.prior_enrollment = r->prior_e;
+    in.partition = RIG_PARTITION;
     struct avow_err err = {0};
     struct avow_eval_out again;
     struct avow_bytes before = encode(r, &r->state);
-    if (avow_evaluate(&in, &r->arena, &r->out, &err) ||
-        avow_evaluate(&in, &r->scratch, &again, &err))
+    if (fn(&in, &r->arena, &r->out, &err) || fn(&in, &r->scratch, &again, &err))
         fail_msg("evaluate: %s", err.msg);
     struct avow_bytes after = encode(r, &r->out.next);
     assert_true(avow_bytes_eq(after, encode(r, &again.next))); /* the same input, the same bytes */
@@ -554,7 +601,7 @@ void rig_judge(struct rig *r, struct rig_shot *s)
                                    .service_ms = in.service_ms,
                                    .validity_ms = 90000,
                                    .verdict_refresh_ms = 30000,
-                                   .clock = s->clock};
+                                   .clock = clock};
     struct avow_state next = r->out.next;
     if (avow_transition(&t, &next, &r->arena, &r->transition, &err))
         fail_msg("transition: %s", err.msg);
@@ -562,6 +609,54 @@ void rig_judge(struct rig *r, struct rig_shot *s)
         avow_arena_bytes(&r->arena, encode(r, &next)); /* as a worker keeps it */
     if (avow_state_decode(record, &r->arena, &r->state, &err))
         fail_msg("state: %s", err.msg);
+}
+
+void rig_judge(struct rig *r, struct rig_shot *s)
+{
+    avow_arena_reset(&r->scratch);
+    bool decodes = avow_body_decode(s->evidence.body, &r->arena, &s->sealed_body, NULL) == AVOW_OK;
+    struct avow_eval_in in = {.evidence = &s->evidence,
+                              .body = decodes ? &s->sealed_body : NULL,
+                              .marker = s->marker.epoch ? &s->marker : NULL,
+                              .offset = 7};
+    judge(r, avow_evaluate, in, s->clock);
+}
+
+void rig_judge_part(struct rig *r, const struct avow_evidence_part *p)
+{
+    avow_arena_reset(&r->scratch);
+    struct avow_body body;
+    bool decodes = r->state.has_open &&
+                   avow_body_decode(r->state.open.body, &r->arena, &body, NULL) == AVOW_OK;
+    struct avow_eval_in in = {.part = p, .body = decodes ? &body : NULL, .offset = 8};
+    judge(r, avow_evaluate_part, in, 0);
+}
+
+void rig_part(struct rig *r, struct rig_shot *s, uint16_t index)
+{
+    rig_judge_part(r, &s->parts[index - 1]);
+    if (r->out.kind != AVOW_EVAL_ACCEPTED)
+        fail_msg("part %u: want accepted, got drop(%s)", index, avow_drop_reason_text(r->out.drop));
+}
+
+void rig_deliver(struct rig *r, struct rig_shot *s)
+{
+    rig_expect_accepted(r, s);
+    for (uint16_t i = 2; i <= s->cuts_count; i++) {
+        assert_true(r->state.has_open);
+        rig_part(r, s, i);
+    }
+    assert_false(r->state.has_open);
+}
+
+void rig_expect_part_drop(struct rig *r, const struct avow_evidence_part *p,
+                          enum avow_drop_reason why)
+{
+    rig_judge_part(r, p);
+    if (r->out.kind != AVOW_EVAL_DROPPED || r->out.drop != why)
+        fail_msg("part %u: want drop(%s), got %s(%s)", p->index, avow_drop_reason_text(why),
+                 r->out.kind == AVOW_EVAL_DROPPED ? "drop" : "accepted",
+                 avow_drop_reason_text(r->out.drop));
 }
 
 void rig_expect_drop(struct rig *r, struct rig_shot *s, enum avow_drop_reason why)

@@ -23,6 +23,7 @@
 #include <cmocka.h>
 
 #define RIG_ENTRIES_MAX 64u
+#define RIG_PARTS_MAX 66u /* two more than an evidence may have */
 #define RIG_EPOCH_MS 10000u
 #define RIG_PARTITION 3
 
@@ -70,6 +71,7 @@ struct rig {
     uint64_t epoch;      /* newest marker */
     uint64_t service_ms; /* 0: that of the newest marker */
     uint32_t silent_after_ms;
+    uint64_t rebase_interval_ms;
     struct avow_state state;
     struct avow_eval_out out;              /* of the last judgement */
     struct avow_transition_out transition; /* of the last accepted one */
@@ -95,6 +97,12 @@ struct rig_shot { /* everything that can be broken */
     uint32_t raw_count;
     uint8_t second_link[32]; /* evidence.next, with parts > 1 */
 
+    /* Several parts: rig_cut. */
+    size_t cuts_count;
+    size_t cuts[RIG_PARTS_MAX];                 /* entries in each part */
+    struct avow_bytes raw_parts[RIG_PARTS_MAX]; /* instead, if not empty */
+    bool has_last_next;                         /* the last part names one after it */
+
     /* quote */
     uint32_t magic;
     uint16_t type;
@@ -115,6 +123,7 @@ struct rig_shot { /* everything that can be broken */
     uint8_t attest[1024], signature[1200], body_bytes[8192], part[64 * 1024];
     size_t attest_len, signature_len, body_len, part_len;
     struct avow_evidence evidence;
+    struct avow_evidence_part parts[RIG_PARTS_MAX]; /* [0] is not used: it is in the head */
     struct avow_body sealed_body;
 };
 
@@ -146,8 +155,19 @@ void rig_tick(struct rig *r); /* the next epoch */
 void rig_marker(const struct rig *r, uint64_t epoch, struct avow_marker *out);
 struct rig_shot *rig_take(struct rig *r);
 void rig_seal(struct rig *r, struct rig_shot *s);
+/* Cuts the entries of the shot into n parts of about equal size. */
+void rig_cut(struct rig_shot *s, size_t n);
 /* Judges a sealed shot; takes the new state over. */
 void rig_judge(struct rig *r, struct rig_shot *s);
+/* Judges a part. */
+void rig_judge_part(struct rig *r, const struct avow_evidence_part *p);
+/* Part `index` of the shot, which must be accepted; the fold is open afterwards unless it is the
+ * last. */
+void rig_part(struct rig *r, struct rig_shot *s, uint16_t index);
+/* Head and all parts. */
+void rig_deliver(struct rig *r, struct rig_shot *s);
+void rig_expect_part_drop(struct rig *r, const struct avow_evidence_part *p,
+                          enum avow_drop_reason why);
 /* take, seal, judge; the agent's next moves on. */
 void rig_attest(struct rig *r);
 

@@ -96,11 +96,55 @@ static void test_evaluate__arena_too_small__nomem_and_out_untouched(void **state
     rig_deinit(&r);
 }
 
+/* The same for a part, at whose end everything is stored. */
+static void test_evaluate_part__arena_too_small__nomem_and_out_untouched(void **state)
+{
+    (void)state;
+    static struct rig r;
+    rig_init(&r, RIG_P256);
+    rig_policy(&r, rig_policy_text(&r, "[]", "/bin/sh", NULL));
+    for (int i = 0; i < 6; i++)
+        rig_run(&r, i == 4 ? "/bin/evil" : "/bin/sh");
+    struct rig_shot *s = rig_take(&r);
+    rig_cut(s, 3);
+    rig_seal(&r, s);
+    rig_expect_accepted(&r, s);
+    for (uint16_t index = 2; index <= 3; index++) {
+        struct avow_body body;
+        assert_int_equal(avow_body_decode(r.state.open.body, &r.arena, &body, NULL), AVOW_OK);
+        struct avow_eval_policy policy = {.runtime = r.policy, .heads = &r.head, .heads_count = 1};
+        struct avow_eval_in in = {.part = &s->parts[index - 1],
+                                  .body = &body,
+                                  .enrollment = &r.e,
+                                  .enrollment_sha256 = r.e_sha256,
+                                  .ak = r.ak,
+                                  .policy = &policy,
+                                  .prior = &r.state,
+                                  .service_ms = r.epoch * RIG_EPOCH_MS,
+                                  .partition = RIG_PARTITION};
+        enum avow_rc rc = AVOW_NOMEM;
+        for (size_t limit = 0; rc; limit += 8) {
+            struct avow_arena arena;
+            struct avow_eval_out out = {.kind = AVOW_EVAL_UNDECIDED};
+            avow_arena_init(&arena, limit);
+            rc = avow_evaluate_part(&in, &arena, &out, NULL);
+            assert_int_equal(out.kind, rc ? AVOW_EVAL_UNDECIDED : AVOW_EVAL_ACCEPTED);
+            assert_true(rc == AVOW_OK || rc == AVOW_NOMEM);
+            assert_true(rc || limit > 400);
+            assert_true(rc || out.next.has_open == (index == 2));
+            avow_arena_deinit(&arena);
+        }
+        rig_part(&r, s, index);
+    }
+    rig_deinit(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runtime_policy_load__each_allocation_fails__nomem),
         cmocka_unit_test(test_evaluate__arena_too_small__nomem_and_out_untouched),
+        cmocka_unit_test(test_evaluate_part__arena_too_small__nomem_and_out_untouched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -814,27 +814,6 @@ static void test_AM6__parts_and_links_contradict__evidence_malformed(void **stat
     expect_malformed(s);
 }
 
-static void test_evaluate__first_of_two_parts__judged_and_the_rest_asked_for(void **state)
-{
-    (void)state;
-    rig_run(&r, "/bin/ls");
-    struct rig_shot *s = rig_take(&r);
-    s->log_count = 2;
-    s->keep_count = true;
-    s->body.ima_count = 3;
-    s->body.parts = 2;
-    s->second_link[0] = 1;
-    judge(s);
-    RIG_EXPECT_NO_FINDINGS(&r);
-    assert_false(r.state.has_pending);
-    assert_true(r.out.resync.wanted);
-    assert_int_equal(r.out.resync.ima_from, 2);
-    r.next = 2;
-    rig_tick(&r);
-    rig_attest(&r);
-    expect_trusted_now();
-}
-
 static void test_evaluate__boot_log__checked_and_remembered(void **state)
 {
     (void)state;
@@ -926,7 +905,6 @@ int main(void)
         TEST(test_evaluate__part_malformed__evidence_malformed),
         TEST(test_AM8__count_differs_from_the_entries__evidence_malformed),
         TEST(test_AM6__parts_and_links_contradict__evidence_malformed),
-        TEST(test_evaluate__first_of_two_parts__judged_and_the_rest_asked_for),
         TEST(test_evaluate__boot_log__checked_and_remembered),
         TEST(test_evaluate__log_of_more_than_4_million__ima_log_too_large),
         TEST(test_evaluate__entry_too_large__ima_entry_too_large),

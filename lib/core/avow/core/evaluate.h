@@ -1,6 +1,7 @@
-/* evaluate.h - the whole appraisal as one pure function. Layer: core. No I/O, clock, randomness,
- * globals; the same input gives the same output, byte for byte. Rules: docs/PROTOCOL.md
- * (attribution R4, explain-by-next R2, order R6, boots R7); order of the checks:
+/* evaluate.h - the whole appraisal as two pure functions: one for the head of an evidence, which is
+ * all of it in the steady state, one for each part that follows (PROTOCOL R3). Layer: core. No I/O,
+ * clock, randomness, globals; the same input gives the same output, byte for byte. Rules:
+ * docs/PROTOCOL.md (attribution R4, explain-by-next R2, order R6, boots R7); order of the checks:
  * docs/ARCHITECTURE.md. */
 #ifndef AVOW_CORE_EVALUATE_H
 #define AVOW_CORE_EVALUATE_H
@@ -11,6 +12,7 @@
 #include "avow/model/body.h"
 #include "avow/model/enrollment.h"
 #include "avow/model/evidence.h"
+#include "avow/model/evidence_part.h"
 #include "avow/model/marker.h"
 #include "avow/model/state.h"
 
@@ -25,17 +27,19 @@ struct avow_eval_policy {
                                trust is carried (R15) */
 };
 
-struct avow_eval_in {                     /* everything borrowed and const */
-    const struct avow_evidence *evidence; /* untrusted until attributed */
-    const struct avow_body *body; /* decoded from evidence->body; NULL: it does not decode */
+struct avow_eval_in {                      /* everything borrowed and const */
+    const struct avow_evidence *evidence;  /* untrusted until attributed; NULL for a part */
+    const struct avow_evidence_part *part; /* untrusted until it fits; NULL for a head */
+    const struct avow_body *body; /* decoded from evidence->body, or from prior->open.body for a
+                                     part; NULL: it does not decode */
     const struct avow_enrollment *enrollment; /* its proof is verified already */
     const uint8_t *enrollment_sha256;         /* [32], content digest */
     const struct avow_ak *ak; /* parsed from enrollment->ak_public, NULL if absent */
     const struct avow_eval_policy *policy;
     const struct avow_state
         *prior; /* never NULL: the worker makes it at first sight (avow_state_first) */
-    const struct avow_marker
-        *marker;         /* the marker that body names, read from the topic; NULL: unknown */
+    const struct avow_marker *marker; /* the marker that body names, read from the topic; NULL:
+                                         unknown; not looked at for a part */
     bool marker_expired; /* marker NULL because the epoch is older than marker memory */
     uint64_t bundle_version;
     uint64_t service_ms;         /* service clock of the partition, for back-off and stamps */
@@ -69,6 +73,7 @@ struct avow_eval_out {
     enum avow_eval_kind kind;
     enum avow_drop_reason drop;
     struct avow_state next; /* arrays live in `arena` or borrow from the inputs */
+    bool abandoned; /* prior's open fold ended without its last part: count it (PROTOCOL B4) */
     struct avow_eval_resync resync;
     /* Why no verdict could be extended although the evidence is attributed; static text, NULL if
      * nothing was in the way. Our problem: an alarm, never a finding (R27). */
@@ -78,10 +83,21 @@ struct avow_eval_out {
 /* While state is stale, as_of may advance under the old policy for this long (PROTOCOL R15). */
 #define AVOW_POLICY_GRACE_MS 3600000u
 
-/* A multi-part head is judged as far as its first part goes, as if body.more were set; out->resync
- * asks for the rest. Errors: AVOW_NOMEM, also when the arena is full; never about the evidence. */
+/* The head of an evidence. If it announces more parts, next.has_open is set: findings so far count,
+ * positions and as_of stay until the last part. Errors: AVOW_NOMEM, also when the arena is full;
+ * never about the evidence. */
 enum avow_rc avow_evaluate(const struct avow_eval_in *in, struct avow_arena *arena,
                            struct avow_eval_out *out, struct avow_err *err) AVOW_MUST_CHECK;
+/* A later part. What is not the one part that prior->open waits for is dropped after at most one
+ * SHA-256 of it. Errors: as avow_evaluate. */
+enum avow_rc avow_evaluate_part(const struct avow_eval_in *in, struct avow_arena *arena,
+                                struct avow_eval_out *out, struct avow_err *err) AVOW_MUST_CHECK;
+
+/* An open fold without progress for this long is given up (PROTOCOL B4). */
+#define AVOW_FOLD_IDLE_MS 60000u
+/* Ends the open fold, which must be there; *ask is what to ask of the agent. */
+void avow_state_abandon(const struct avow_state *prior, struct avow_state *next,
+                        struct avow_eval_resync *ask);
 
 /* State of an agent that is enrolled and has sent nothing yet: status pending, credit = service_ms.
  */
