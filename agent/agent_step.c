@@ -486,6 +486,16 @@ void avow_agent_step(struct avow_agent_state *s, const struct avow_agent_event *
     attest_if_due(s, now_ms, random, out);
 }
 
+size_t avow_agent_parts_limit(size_t now, size_t max, size_t parts, uint64_t took_ms,
+                              uint64_t heartbeat_ms)
+{
+    if (took_ms > heartbeat_ms)
+        return avow_max_u64(parts / 2, 1);
+    if (took_ms < heartbeat_ms / 4 && parts >= now)
+        return avow_min_u64(2 * now, max);
+    return now;
+}
+
 uint64_t avow_agent_wake_ms(const struct avow_agent_state *s)
 {
     uint64_t wake = AVOW_AGENT_NEVER;

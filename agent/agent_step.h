@@ -190,6 +190,11 @@ void avow_agent_state_init(struct avow_agent_state *s);
 /* Applies one event. `random`: any 64 random bits, fresh for each call. */
 void avow_agent_step(struct avow_agent_state *s, const struct avow_agent_event *ev, uint64_t now_ms,
                      uint64_t random, struct avow_agent_actions *out);
+/* While an evidence is on its way there is no heartbeat, so on a slow link evidences have to be
+ * short. How many parts the next one may have, after one of `parts` that took `took_ms` to send;
+ * `now` is the limit that it was made under, `max` that of the protocol. */
+size_t avow_agent_parts_limit(size_t now, size_t max, size_t parts, uint64_t took_ms,
+                              uint64_t heartbeat_ms);
 /* When the next TIMER event is due; AVOW_AGENT_NEVER if only other events can change anything. */
 uint64_t avow_agent_wake_ms(const struct avow_agent_state *s);
 

@@ -22,7 +22,7 @@
 #define BOOT_PCRS 8u
 #define ALL_COUNT UINT32_MAX
 
-struct part { /* of the evidence in memory; the bytes of part 1 only are kept */
+struct part { /* of the evidence in flight; the bytes of part 1 only are kept, until it is sent */
     struct avow_ima_pos from;
     uint32_t count;
     uint8_t sha256[32];
@@ -143,9 +143,11 @@ void avow_attest_free(struct avow_attest *a)
     free(a);
 }
 
-void avow_attest_set_part_bytes(struct avow_attest *a, size_t part_bytes)
+void avow_attest_set_limits(struct avow_attest *a, size_t part_bytes, size_t parts_max)
 {
+    assert(parts_max >= 1 && parts_max <= AVOW_EVIDENCE_PARTS_MAX);
     a->o.part_bytes = part_bytes;
+    a->o.parts_max = parts_max;
 }
 
 /* --- What the host says --- */
@@ -360,11 +362,11 @@ static enum avow_rc cut_rest(struct avow_attest *a, struct avow_err *err)
         enum avow_rc rc = put_entries(a, &part, d->end, ALL_COUNT, &chunk, err);
         if (rc)
             return rc;
+        d->more = chunk.more;
         if (!chunk.count)
             break;
         finish_part(d, &part, d->end, chunk.count);
         d->end = chunk.end;
-        d->more = chunk.more;
     }
     return AVOW_OK;
 }
@@ -612,6 +614,8 @@ enum avow_rc avow_attest_next_record(struct avow_attest *a, struct avow_buf *rec
                                              .part = avow_buf_bytes(&d->first),
                                              .next = d->parts_count > 1 ? d->parts[1].link : NULL};
         rc = avow_evidence_encode_head(&h, record, err);
+        if (!rc) /* an attempt that fails begins with another reading */
+            avow_buf_deinit(&d->first);
     }
     if (!rc)
         d->next_record++;

@@ -1,6 +1,7 @@
 /* attest.h - one attestation round (PROTOCOL B3.1 step 5, a to f) and the records that it makes.
  * Layer: agent. I/O over TPM, list and files; decides what an evidence holds, never when. One round
- * at a time, at most one evidence in memory: run, then records one by one, then commit or discard.
+ * at a time, of an evidence at most two parts in memory: run, then records one by one, then commit
+ * or discard.
  * One thread. */
 #ifndef AVOW_AGENT_ATTEST_H
 #define AVOW_AGENT_ATTEST_H
@@ -11,8 +12,8 @@
 
 #define AVOW_ATTEST_PART_BYTES (512u * 1024u)      /* PROTOCOL B6 */
 #define AVOW_ATTEST_PART_BYTES_MOCK (200u * 1024u) /* the mock cluster keeps 5 MiB a partition */
-/* Workers of this version fold one part; what remains goes with the next evidence (`more`). */
-#define AVOW_ATTEST_PARTS 1u
+#define AVOW_ATTEST_PARTS AVOW_EVIDENCE_PARTS_MAX  /* what remains goes with the next evidence */
+#define AVOW_ATTEST_PARTS_MOCK 8u
 
 struct avow_attest_opts { /* borrowed for the life of the object */
     struct avow_tpm *tpm; /* with an AK loaded */
@@ -30,7 +31,8 @@ enum avow_rc avow_attest_new(const struct avow_attest_opts *opts, struct avow_at
                              struct avow_err *err) AVOW_MUST_CHECK;
 void avow_attest_free(struct avow_attest *a);
 AVOW_DEFINE_CLEANUP(struct avow_attest, avow_attest_free);
-void avow_attest_set_part_bytes(struct avow_attest *a, size_t part_bytes);
+/* For the evidences that follow; ranges as in avow_attest_opts. */
+void avow_attest_set_limits(struct avow_attest *a, size_t part_bytes, size_t parts_max);
 
 /* 16 bytes of the boot id's UUID text. Errors: AVOW_IO, AVOW_PARSE. */
 enum avow_rc avow_attest_boot_id(const struct avow_attest *a, uint8_t out[16],
@@ -61,8 +63,9 @@ struct avow_attest_result {
  * was not before. */
 enum avow_rc avow_attest_run(struct avow_attest *a, const struct avow_attest_ask *ask,
                              struct avow_attest_result *out, struct avow_err *err) AVOW_MUST_CHECK;
-/* Encodes the next record of the evidence, first the head. *done: there is none left, `record` is
- * untouched. Errors: AVOW_STATE (the list changed under us), and those of reading. */
+/* Encodes the next record of the evidence, first the head; the parts behind it are read again, and
+ * only what was hashed is sent. *done: there is none left, `record` is untouched. Errors:
+ * AVOW_STATE (the list changed under us), and those of reading. */
 enum avow_rc avow_attest_next_record(struct avow_attest *a, struct avow_buf *record, bool *done,
                                      struct avow_err *err) AVOW_MUST_CHECK;
 void avow_attest_commit(struct avow_attest *a);

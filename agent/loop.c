@@ -45,6 +45,8 @@ struct loop {
 
     struct avow_attest_result result; /* of the evidence in flight */
     uint64_t send_deadline_ms;
+    uint64_t send_began_ms;
+    size_t parts_max; /* of the next evidence */
     bool said_attested;
 
     uint64_t ima_ms; /* next look at the IMA count */
@@ -136,6 +138,20 @@ static void kafka_trouble(struct loop *l, const char *event, const struct avow_e
     STATUS(l, "Kafka: %s; %s", err->msg, next);
 }
 
+static size_t parts_cap(const struct loop *l)
+{
+    return avow_link_on_mock(l->link) ? AVOW_ATTEST_PARTS_MOCK : AVOW_ATTEST_PARTS;
+}
+
+static void set_limits(struct loop *l, size_t parts_max)
+{
+    l->parts_max = parts_max;
+    avow_attest_set_limits(l->o->attest,
+                           avow_link_on_mock(l->link) ? AVOW_ATTEST_PART_BYTES_MOCK
+                                                      : AVOW_ATTEST_PART_BYTES,
+                           parts_max);
+}
+
 static void follow_if_wanted(struct loop *l)
 {
     if (!l->follow_wanted || l->now_ms < l->follow_ms)
@@ -153,9 +169,7 @@ static void follow_if_wanted(struct loop *l)
         return;
     }
     l->follow_wanted = false;
-    avow_attest_set_part_bytes(l->o->attest, avow_link_on_mock(l->link)
-                                                 ? AVOW_ATTEST_PART_BYTES_MOCK
-                                                 : AVOW_ATTEST_PART_BYTES);
+    set_limits(l, parts_cap(l));
     if (l->plan.partitions)
         STATUS(l, "waiting for a marker of the workers");
     else
@@ -289,8 +303,19 @@ static enum avow_rc send_next(struct loop *l, bool *done, struct avow_err *err)
     return avow_link_send(l->link, avow_buf_bytes(&record), err);
 }
 
+/* An attempt that failed says nothing good about the link. */
+static void adapt_limits(struct loop *l, bool sent)
+{
+    size_t limit =
+        avow_agent_parts_limit(l->parts_max, parts_cap(l), l->result.parts,
+                               l->now_ms - l->send_began_ms, l->state.fleet.heartbeat_ms);
+    if (sent || limit < l->parts_max)
+        set_limits(l, limit);
+}
+
 static void send_failed(struct loop *l, const struct avow_err *err)
 {
+    adapt_limits(l, false);
     kafka_trouble(l, "send.failed", err);
     feed_tag(l, AVOW_AGENT_EV_SEND_FAILED);
 }
@@ -299,6 +324,7 @@ static void do_send(struct loop *l)
 {
     struct avow_err err = {.rc = AVOW_OK};
     bool done = false;
+    l->send_began_ms = l->now_ms;
     if (send_next(l, &done, &err))
         send_failed(l, &err);
 }
@@ -315,8 +341,8 @@ static void log_attested(struct loop *l)
         level, "attested", 30,
         AVOW_LOG_KV(AVOW_KV_U64("epoch", l->epoch), AVOW_KV_U64("from", r->start),
                     AVOW_KV_U64("entries", r->end - r->start), AVOW_KV_U64("bytes", r->bytes),
-                    AVOW_KV_BOOL("boot_log", r->boot_log), AVOW_KV_BOOL("more", r->more),
-                    AVOW_KV_U64("quote_ms", r->quote_ms)));
+                    AVOW_KV_U64("parts", r->parts), AVOW_KV_BOOL("boot_log", r->boot_log),
+                    AVOW_KV_BOOL("more", r->more), AVOW_KV_U64("quote_ms", r->quote_ms)));
 }
 
 static void serve_sending(struct loop *l)
@@ -338,6 +364,7 @@ static void serve_sending(struct loop *l)
         send_failed(l, &err);
     } else if (done) {
         log_attested(l);
+        adapt_limits(l, true);
         feed_tag(l, AVOW_AGENT_EV_SENT);
     }
 }

@@ -916,6 +916,27 @@ static void test_step__random_events__no_busy_loop(void **state)
     }
 }
 
+static void test_parts_limit__slow_links__get_shorter_evidences(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t now, parts;
+        uint64_t took;
+        size_t want;
+    } rows[] = {
+        {64, 64, BEAT_MS, 64},         {64, 64, BEAT_MS + 1, 32},
+        {64, 7, BEAT_MS + 1, 3},       {1, 1, 10 * BEAT_MS, 1},
+        {64, 0, BEAT_MS + 1, 1},       {8, 8, BEAT_MS / 4, 8},
+        {8, 8, BEAT_MS / 4 - 1, 16},   {8, 7, 0, 8}, /* it was not the limit that made it short */
+        {40, 40, BEAT_MS / 4 - 1, 64}, {64, 64, 0, 64},
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(rows); i++) {
+        size_t got = avow_agent_parts_limit(rows[i].now, 64, rows[i].parts, rows[i].took, BEAT_MS);
+        if (got != rows[i].want)
+            fail_msg("row %zu: got %zu, want %zu", i, got, rows[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -956,6 +977,7 @@ int main(void)
         cmocka_unit_test(test_step__registration_failing__does_not_stop_attesting),
         cmocka_unit_test(test_step__stop__ends_everything),
         cmocka_unit_test(test_step__random_events__no_busy_loop),
+        cmocka_unit_test(test_parts_limit__slow_links__get_shorter_evidences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -337,6 +337,17 @@ static void test_boot_log__too_large_for_company__goes_alone_with_more(void **st
     s = attest(&h, &(struct avow_attest_ask){.from = 0}, true);
     assert_int_equal(s.entries, 1);
     assert_int_equal(s.boot_log_len, 0);
+    host_close(&h);
+    host_open(&h, AVOW_ATTEST_PART_BYTES, 2); /* in company of a further part */
+    s = attest(&h, &all, true);
+    assert_int_equal(s.boot_log_len, 600000);
+    assert_int_equal(s.parts, 2);
+    assert_int_equal(s.entries, 1);
+    assert_false(s.body.more);
+    s = attest(&h, &(struct avow_attest_ask){.from = 1, .boot_log = true}, true);
+    assert_int_equal(s.parts, 1);
+    assert_int_equal(s.boot_log_len, 600000);
+    assert_false(s.body.more); /* there is nothing behind the log */
     assert_int_equal(swtpm_rig_sh(&rig, "head -c 1000000 /dev/zero >uefi"),
                      0); /* over the limit: without it */
     s = attest(&h, &all, true);

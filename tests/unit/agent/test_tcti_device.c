@@ -144,8 +144,7 @@ static void test_nonsense__is_malformed(void **state)
     for (size_t i = 0; i < 3; i++) {
         send_command();
         device_says(cases[i], sizeof cases[i]);
-        assert_int_equal(get(TSS2_TCTI_TIMEOUT_BLOCK, got, &size),
-                         TSS2_TCTI_RC_MALFORMED_RESPONSE);
+        assert_int_equal(get(TSS2_TCTI_TIMEOUT_BLOCK, got, &size), TSS2_TCTI_RC_MALFORMED_RESPONSE);
     }
 }
 
