@@ -16,6 +16,7 @@
 
 #include "avow/base/banned.h"
 
+#define PEM_FILE_MAX (4u * 1024u * 1024u) /* a system's authorities have a quarter of it */
 #define URL_MAX 900u /* of the client's 1024, the path of a request needs the rest */
 
 /* "FILE:LINE: section.key: why" */
@@ -110,13 +111,32 @@ static void read_as_user(struct reading *r, const char *section, const char *key
                 rights ? " has to read it: chgrp it and chmod 0640, and its folders 0750" : "");
 }
 
+/* librdkafka says "PEM lib" when it connects for the first time; here it is known which file. */
+static void read_pem(struct reading *r, const char *key, const char *path)
+{
+    static const char begin[] = "-----BEGIN ";
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
+    struct stat st;
+    avow_buf_init(&text, PEM_FILE_MAX);
+    if (r->rc || stat(path, &st) || !S_ISREG(st.st_mode))
+        return;
+    bool good = !avow_file_read(path, &text, NULL) && strstr(avow_buf_cstr(&text), begin);
+    if (text.ptr)
+        avow_wipe(text.ptr, text.cap); /* it may be a key */
+    if (!good)
+        r->rc = bad(r->c, "kafka", key, r->err, "%s holds no PEM text", path);
+}
+
 /* ssl.ca.location, ssl.certificate.location, ssl.key.location, ...; "probe" is no file. */
 static void read_location(void *arg, const char *key, const char *value)
 {
     static const char tail[] = ".location";
     size_t len = strlen(key), n = sizeof tail - 1;
-    if (len > n && avow_cstr_eq(key + len - n, tail) && !avow_cstr_eq(value, "probe"))
-        read_as_user(arg, "kafka", key, value);
+    if (len <= n || !avow_cstr_eq(key + len - n, tail) || avow_cstr_eq(value, "probe"))
+        return;
+    read_as_user(arg, "kafka", key, value);
+    if (!avow_cstr_eq(key, "ssl.keystore.location")) /* PKCS#12 */
+        read_pem(arg, key, value);
 }
 
 enum avow_rc avow_agent_check_files(const struct avow_conf *c, const struct avow_privilege *p,

@@ -146,6 +146,7 @@ enum avow_rc avow_link_follow(struct avow_link *l, const struct avow_link_plan *
         rc = avow_bus_is_mock(l->bus, PROBE_MS, &l->on_mock, err);
     if (rc)
         return rc;
+    avow_bus_rest(l->bus); /* it was the only question */
     l->probed = true;
     name_topics(l);
     rc = open_consumer(l, plan, err);

@@ -50,7 +50,4 @@ bool avow_link_idle(struct avow_link *l);
  * AVOW_BUS_FATAL. */
 enum avow_rc avow_link_settle(struct avow_link *l, struct avow_err *err) AVOW_MUST_CHECK;
 
-/* What an operator can do about a message of the Kafka client; never NULL. Pure. */
-const char *avow_link_advice(const char *message);
-
 #endif

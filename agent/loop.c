@@ -1,5 +1,6 @@
 #include "loop.h"
 
+#include "advice.h"
 #include "agent_step.h"
 #include "avow/base/cli.h"
 #include "avow/base/clock.h"
@@ -132,7 +133,7 @@ static void refollow_later(struct loop *l)
 /* At most once a minute: Kafka may be away for long, and nobody can do more than read it once. */
 static void kafka_trouble(struct loop *l, const char *event, const struct avow_err *err)
 {
-    const char *next = avow_link_advice(err->msg);
+    const char *next = avow_advice_kafka(err->msg);
     avow_log_write_limited(AVOW_LOG_WARN, event, 1,
                            AVOW_LOG_KV(AVOW_KV_ERR(err), AVOW_KV_STR("next", next)));
     STATUS(l, "Kafka: %s; %s", err->msg, next);
@@ -386,12 +387,19 @@ static void do_commit(struct loop *l, uint64_t next)
 
 /* --- Registration --- */
 
+static void registration_failed(const struct loop *l, const struct avow_err *err)
+{
+    bool has_cert = l->o->registrar->ek_certs.len > 0;
+    avow_log_limited(WARN, "register.failed", 6, AVOW_KV_ERR(err),
+                     AVOW_KV_STR("next", avow_advice_registrar(err, has_cert)));
+}
+
 static void do_register(struct loop *l)
 {
     struct avow_err err = {.rc = AVOW_OK};
     if (!avow_enroll_job_start(l->job, l->now_ms, &err))
         return;
-    avow_log_limited(WARN, "register.failed", 6, AVOW_KV_ERR(&err));
+    registration_failed(l, &err);
     feed_tag(l, AVOW_AGENT_EV_REGISTER_FAILED);
 }
 
@@ -430,7 +438,7 @@ static void serve_registration(struct loop *l)
         feed_tag(l, AVOW_AGENT_EV_REGISTERED);
         return;
     case AVOW_ENROLL_FAILED:
-        avow_log_limited(WARN, "register.failed", 6, AVOW_KV_ERR(&err));
+        registration_failed(l, &err);
         ev.u.register_refused = err.rc == AVOW_REFUSED || err.rc == AVOW_CONFIG;
         feed(l, &ev);
         return;
@@ -447,6 +455,18 @@ static void note_directive(enum avow_agent_directive_fate fate)
 {
     avow_log_limited(INFO, "directive", 6,
                      AVOW_KV_STR("fate", avow_agent_directive_fate_text(fate)));
+}
+
+/* Without Kafka there is another line already. */
+static void warn_marker(struct loop *l, uint64_t elapsed_ms)
+{
+    if (l->follow_wanted)
+        return;
+    STATUS(l, "no marker for %llu s: no worker serves this host's partition",
+           (unsigned long long)(elapsed_ms / 1000));
+    avow_log_limited(
+        WARN, "marker.missing", 6, AVOW_KV_U64("for_ms", elapsed_ms),
+        AVOW_KV_STR("meaning", "no worker serves this partition, or the broker withholds"));
 }
 
 static void obey(struct loop *l, const struct avow_agent_action *a,
@@ -477,11 +497,7 @@ static void obey(struct loop *l, const struct avow_agent_action *a,
         do_register(l);
         break;
     case AVOW_AGENT_DO_WARN_MARKER:
-        STATUS(l, "no marker for %llu s: no worker serves this host's partition",
-               (unsigned long long)(a->elapsed_ms / 1000));
-        avow_log_limited(
-            WARN, "marker.missing", 6, AVOW_KV_U64("for_ms", a->elapsed_ms),
-            AVOW_KV_STR("meaning", "no worker serves this partition, or the broker withholds"));
+        warn_marker(l, a->elapsed_ms);
         break;
     case AVOW_AGENT_DO_NOTE_DIRECTIVE:
         note_directive(a->fate);

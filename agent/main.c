@@ -1,5 +1,6 @@
 /* main.c - avow-agent: open what root is needed for, give root up, set up the rest, run the loop.
  */
+#define _GNU_SOURCE /* setenv, strncasecmp */
 #include "agent_check.h"
 #include "agent_conf.h"
 #include "avow/base/cleanup.h"
@@ -14,6 +15,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "avow/base/banned.h"
 
@@ -163,12 +165,29 @@ static enum avow_rc open_self(const struct avow_conf *conf, struct agent *a, str
     return rc;
 }
 
+/* librdkafka initialises Cyrus SASL in any case, which loads every plug-in of the system, a
+ * database among them. Only Kerberos needs one. */
+static void keep_sasl_plugins_out(const struct avow_bus_property *list, size_t n)
+{
+    bool sasl = false, kerberos = true; /* librdkafka's default mechanism */
+    for (size_t i = 0; i < n; i++) {
+        if (avow_cstr_eq(list[i].name, "security.protocol"))
+            sasl = !strncasecmp(list[i].value, "sasl", 4);
+        if (avow_cstr_eq(list[i].name, "sasl.mechanism") ||
+            avow_cstr_eq(list[i].name, "sasl.mechanisms"))
+            kerberos = !strcasecmp(list[i].value, "GSSAPI");
+    }
+    if (!sasl || !kerberos)
+        setenv("SASL_PATH", "/nonexistent", 0);
+}
+
 static enum avow_rc open_bus(const struct avow_conf *conf, struct agent *a, struct avow_err *err)
 {
     struct avow_bus_property list[AVOW_AGENT_PROPERTIES_MAX];
     char client_id[AVOW_AGENT_CLIENT_ID_MAX + 1];
     size_t n = avow_agent_kafka_properties(conf, list);
     avow_agent_client_id(a->self.id, client_id);
+    keep_sasl_plugins_out(list, n);
     return avow_bus_kafka_new(list, n, client_id, &a->bus, err);
 }
 

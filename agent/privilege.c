@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -32,11 +33,27 @@ static void take(struct avow_privilege *p, const struct passwd *pw)
     avow_str_copy(p->user, sizeof p->user, avow_str_from(pw->pw_name));
 }
 
+/* Of /etc/passwd alone: the name service would load its modules into this process, for good. */
+static const struct passwd *local_user(const char *name, uid_t uid)
+{
+    const struct passwd *found = NULL, *pw;
+    FILE *f = fopen("/etc/passwd", "re");
+    if (!f)
+        return NULL;
+    while (!found && (pw = fgetpwent(f)))
+        if (name ? avow_cstr_eq(pw->pw_name, name) : pw->pw_uid == uid)
+            found = pw;
+    (void)fclose(f);
+    return found; /* in static storage, until the next call */
+}
+
 static enum avow_rc plan_as_user(const char *user, struct avow_privilege *p, struct avow_err *err)
 {
     p->uid = geteuid();
     p->gid = getegid();
-    const struct passwd *pw = getpwuid(p->uid);
+    const struct passwd *pw = local_user(NULL, p->uid);
+    if (!pw)
+        pw = getpwuid(p->uid);
     if (pw)
         take(p, pw);
     if (*user && !avow_cstr_eq(user, p->user))
@@ -53,7 +70,9 @@ enum avow_rc avow_privilege_plan(const char *user, struct avow_privilege *out, s
     if (geteuid() != 0)
         return plan_as_user(user, out, err);
     const char *name = *user ? user : AVOW_PRIVILEGE_USER;
-    const struct passwd *pw = getpwnam(name);
+    const struct passwd *pw = local_user(name, 0);
+    if (!pw && *user)
+        pw = getpwnam(name);
     if (pw && pw->pw_uid != 0) {
         take(out, pw);
         out->drop = true;

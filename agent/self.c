@@ -77,6 +77,18 @@ static enum avow_rc load_certs(struct avow_tpm *t, struct avow_self *s, struct a
     return rc ? rc : avow_buf_status(&s->ek_certs_pem, err);
 }
 
+static enum avow_rc save(const char *path, const struct avow_buf *blob, struct avow_err *err)
+{
+    struct avow_err why = {.rc = AVOW_OK};
+    enum avow_rc rc = avow_file_write(path, avow_buf_bytes(blob), 0600, &why);
+    if (!rc)
+        return AVOW_OK;
+    return avow_err_set(err, rc, why.native,
+                        "%s; the AK has to be kept there: make room, or choose another "
+                        "agent.state_dir",
+                        why.msg);
+}
+
 static enum avow_rc make_ak(struct avow_tpm *t, const struct avow_self_opts *o, const char *path,
                             struct avow_self *s, struct avow_err *err)
 {
@@ -86,7 +98,7 @@ static enum avow_rc make_ak(struct avow_tpm *t, const struct avow_self_opts *o, 
     if (!rc)
         rc = avow_tpm_ak_load(t, o->ak_alg, avow_buf_bytes(&blob), err);
     if (!rc) /* an AK that is not saved would be another one after a restart */
-        rc = avow_file_write(path, avow_buf_bytes(&blob), 0600, err);
+        rc = save(path, &blob, err);
     s->new_ak = rc == AVOW_OK;
     return rc;
 }

@@ -29,7 +29,10 @@ static void load_copy(struct avow_trust_follow *f)
         rc = avow_trust_open(f->root, avow_bytes_make(key, sizeof key - 1), avow_buf_bytes(&copy),
                              0, NULL, &f->trust, &err);
     if (rc) /* the root file was exchanged, or the disk lies: the topic decides */
-        avow_log(WARN, "bundle.copy_refused", AVOW_KV_STR("path", f->path), AVOW_KV_ERR(&err));
+        avow_log(WARN, "bundle.copy_refused", AVOW_KV_STR("path", f->path), AVOW_KV_ERR(&err),
+                 AVOW_KV_STR("effect", "the topic decides, and an older bundle would be believed "
+                                       "this once"),
+                 AVOW_KV_STR("next", "look who wrote the file, and whether agent.root is right"));
 }
 
 enum avow_rc avow_trust_follow_new(const char *root_path, const char *state_dir,
@@ -81,6 +84,7 @@ bool avow_trust_follow_offer(struct avow_trust_follow *f, struct avow_bytes kafk
     f->trust = next;
     if (avow_file_write(f->path, avow_trust_record(next), 0644, &err))
         avow_log(ERROR, "bundle.not_saved", AVOW_KV_ERR(&err),
-                 AVOW_KV_STR("effect", "after a restart an older bundle would be believed"));
+                 AVOW_KV_STR("effect", "after a restart an older bundle would be believed"),
+                 AVOW_KV_STR("next", "is the disk of agent.state_dir full or read-only?"));
     return true;
 }

@@ -61,6 +61,12 @@ void avow_bus_free(struct avow_bus *b)
         b->vt->free(b);
 }
 
+void avow_bus_rest(struct avow_bus *b)
+{
+    if (b->vt->rest)
+        b->vt->rest(b);
+}
+
 enum avow_rc avow_bus_is_mock(struct avow_bus *b, unsigned timeout_ms, bool *out,
                               struct avow_err *err)
 {

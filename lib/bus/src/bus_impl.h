@@ -13,6 +13,7 @@ struct avow_bus_vtable {
     void (*free)(struct avow_bus *b);
     enum avow_rc (*is_mock)(struct avow_bus *b, unsigned timeout_ms, bool *out,
                             struct avow_err *err);
+    void (*rest)(struct avow_bus *b); /* NULL: nothing to end */
     enum avow_rc (*partition_count)(struct avow_bus *b, const char *topic, unsigned timeout_ms,
                                     uint32_t *out, struct avow_err *err);
     enum avow_rc (*topic_create)(struct avow_bus *b, const struct avow_bus_topic_spec *spec,

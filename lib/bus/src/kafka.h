@@ -55,6 +55,7 @@ enum avow_rc avow_kafka_handle_new(struct avow_kafka_conf *c, rd_kafka_type_t ty
 
 enum avow_rc avow_kafka_is_mock(struct avow_bus *b, unsigned timeout_ms, bool *out,
                                 struct avow_err *err);
+void avow_kafka_rest(struct avow_bus *b);
 enum avow_rc avow_kafka_partition_count(struct avow_bus *b, const char *topic, unsigned timeout_ms,
                                         uint32_t *out, struct avow_err *err);
 enum avow_rc avow_kafka_topic_create(struct avow_bus *b, const struct avow_bus_topic_spec *spec,

@@ -59,6 +59,14 @@ enum avow_rc avow_kafka_is_mock(struct avow_bus *b, unsigned timeout_ms, bool *o
     return AVOW_OK;
 }
 
+void avow_kafka_rest(struct avow_bus *b)
+{
+    struct avow_kafka *k = (struct avow_kafka *)b;
+    if (k->cluster)
+        rd_kafka_destroy(k->cluster);
+    k->cluster = NULL;
+}
+
 /* --- Topics --- */
 
 static enum avow_rc find_topic(const struct rd_kafka_metadata *md, const char *topic, uint32_t *out,

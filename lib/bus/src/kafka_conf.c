@@ -243,6 +243,7 @@ static void kafka_free(struct avow_bus *b)
 static const struct avow_bus_vtable kafka_vtable = {
     .free = kafka_free,
     .is_mock = avow_kafka_is_mock,
+    .rest = avow_kafka_rest,
     .partition_count = avow_kafka_partition_count,
     .topic_create = avow_kafka_topic_create,
     .topic_config = avow_kafka_topic_config,
