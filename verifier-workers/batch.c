@@ -244,6 +244,18 @@ static void alarm_id(const struct avow_worker_ctx *ctx, const struct avow_alarm 
     memcpy(out, digest, 16);
 }
 
+/* A detail quotes documents and errors, cut to its size: what is not UTF-8 any more could not be
+ * published, and an alarm that cannot be published would stop the worker. */
+static void make_text(struct avow_alarm *a)
+{
+    if (avow_utf8_is_valid(avow_str_from(a->detail)))
+        return;
+    for (char *c = a->detail; *c; c++) {
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
+    }
+}
+
 bool avow_batch_alarm(struct avow_batch *b, const struct avow_worker_ctx *ctx,
                       const struct avow_alarm *a)
 {
@@ -263,7 +275,8 @@ bool avow_batch_alarm(struct avow_batch *b, const struct avow_worker_ctx *ctx,
         b->said_count++;
     if (!b->open && !b->alarms_count)
         b->opened_mono_ms = AVOW_WORKER_MONO(ctx);
-    b->alarms[b->alarms_count++] = *a;
+    b->alarms[b->alarms_count] = *a;
+    make_text(&b->alarms[b->alarms_count++]);
     return true;
 }
 
