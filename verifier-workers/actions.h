@@ -34,6 +34,7 @@ enum avow_action_kind {
     AVOW_ACTION_RESYNC_SENT,  /* a slot is taken until the agent answers */
     AVOW_ACTION_RESYNC_WAITS, /* no slot was free */
     AVOW_ACTION_RESYNC_DONE,  /* the agent answered */
+    AVOW_ACTION_UNJUDGED,     /* nothing can be judged, and that is our fault */
 };
 
 struct avow_action {

@@ -32,6 +32,8 @@ struct doc {
 };
 struct head {
     char name[129];
+    uint8_t *record; /* owned */
+    size_t record_len;
     enum avow_policy_kind kind;
     uint64_t generation;
     uint8_t content_sha256[32];
@@ -70,6 +72,13 @@ static struct avow_bytes sha_key(const uint8_t sha256[32])
     return avow_bytes_make(sha256, 32);
 }
 
+static void head_free(void *p)
+{
+    struct head *h = p;
+    free(h->record);
+    free(h);
+}
+
 void avow_policy_store_init(struct avow_policy_store *s, uint64_t seed0, uint64_t seed1)
 {
     *s = (struct avow_policy_store){0};
@@ -79,7 +88,7 @@ void avow_policy_store_init(struct avow_policy_store *s, uint64_t seed0, uint64_
 
 void avow_policy_store_deinit(struct avow_policy_store *s)
 {
-    avow_map_deinit(&s->heads, free);
+    avow_map_deinit(&s->heads, head_free);
     avow_map_deinit(&s->docs, doc_free);
 }
 
@@ -264,13 +273,23 @@ enum avow_rc avow_policy_store_head(struct avow_policy_store *s,
             *out = AVOW_POLICY_STORE_CONFLICT;
         return AVOW_OK;
     }
+    uint8_t *record = malloc(in->record.len ? in->record.len : 1);
+    if (!record)
+        return avow_err_set(err, AVOW_NOMEM, 0, "policy head");
+    if (in->record.len)
+        memcpy(record, in->record.ptr, in->record.len);
     struct doc *d;
     enum avow_rc rc = doc_get(s, h->sha256, &d, err);
     struct doc *before = known ? avow_map_find(&s->docs, sha_key(known->sha256)) : NULL;
     if (!rc && !known)
         rc = head_make(s, name, &known, err);
-    if (rc)
+    if (rc) {
+        free(record);
         return rc;
+    }
+    free(known->record);
+    known->record = record;
+    known->record_len = in->record.len;
     doc_want(s, d, &d->heads);
     d->sized = true;
     d->size = h->bytes;
@@ -284,6 +303,36 @@ enum avow_rc avow_policy_store_head(struct avow_policy_store *s,
     s->changes++;
     *out = AVOW_POLICY_STORE_CHANGED;
     return h->kind == AVOW_POLICY_KIND_RUNTIME ? doc_try(s, d, out, err) : AVOW_OK;
+}
+
+static void head_forget(struct avow_policy_store *s, struct head *h)
+{
+    struct doc *now = avow_map_find(&s->docs, sha_key(h->sha256));
+    if (now)
+        doc_unwant(s, now, &now->heads);
+    struct doc *previous =
+        h->has_previous ? avow_map_find(&s->docs, sha_key(h->previous_sha256)) : NULL;
+    if (previous)
+        doc_unwant(s, previous, &previous->heads);
+    struct avow_str name = avow_str_from(h->name);
+    head_free(avow_map_remove(&s->heads, avow_bytes_make(name.ptr, name.len)));
+}
+
+void avow_policy_store_distrust(struct avow_policy_store *s, avow_policy_store_verify_fn verify,
+                                void *arg)
+{
+    for (size_t i = 0; i < s->heads.count;) {
+        struct head *h = s->heads.entries[i].value;
+        char key[sizeof "head/" + sizeof h->name];
+        (void)snprintf(key, sizeof key, "head/%s", h->name);
+        if (verify(arg, avow_str_from(key), avow_bytes_make(h->record, h->record_len))) {
+            i++;
+            continue;
+        }
+        head_forget(s, h); /* the last entry takes its place */
+        s->changes++;
+    }
+    s->rescan_wanted = true;
 }
 
 /* blob/<64 hex>/<i> */

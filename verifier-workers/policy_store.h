@@ -44,12 +44,19 @@ enum avow_policy_store_result {
 struct avow_policy_store_head_in {
     const struct avow_policy_head *head;
     const uint8_t *content_sha256; /* [32] */
+    struct avow_bytes record;      /* as it was read; copied */
     uint64_t floor;
 };
 enum avow_rc avow_policy_store_head(struct avow_policy_store *s,
                                     const struct avow_policy_store_head_in *in,
                                     enum avow_policy_store_result *out,
                                     struct avow_err *err) AVOW_MUST_CHECK;
+/* The trust bundle changed: heads for whose record `verify` is false are forgotten, and the topic
+ * is wanted again, which may hold what they replaced. */
+typedef bool (*avow_policy_store_verify_fn)(void *arg, struct avow_str key,
+                                            struct avow_bytes record);
+void avow_policy_store_distrust(struct avow_policy_store *s, avow_policy_store_verify_fn verify,
+                                void *arg);
 /* `key`: the Kafka key, blob/<sha256>/<i>. The chunk is unsigned: it can make its own document fail
  * to assemble, and nothing else. Errors: as above. */
 enum avow_rc avow_policy_store_chunk(struct avow_policy_store *s, struct avow_str key,

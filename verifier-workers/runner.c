@@ -241,6 +241,9 @@ static enum avow_rc carry_out_one(struct avow_runner *r, struct avow_agent *a,
     case AVOW_ACTION_RESYNC_DONE:
         resync_done(r, a);
         return AVOW_OK;
+    case AVOW_ACTION_UNJUDGED:
+        a->unjudged_service_ms = r->bell.service_ms;
+        return AVOW_OK;
     }
     return AVOW_OK;
 }

@@ -110,6 +110,7 @@ struct avow_liveness_in avow_step_liveness(const struct avow_step_env *env,
                                      .unix_ms = env->unix_ms,
                                      .silent_after_ms = avow_worker_step_silent_after(env, agent),
                                      .first_contact_ms = env->bundle->first_contact_ms,
+                                     .unjudged_service_ms = agent->unjudged_service_ms,
                                      .waiting_for_us =
                                          agent->resync_waits &&
                                          env->service_ms >= state->resync.not_before_service_ms,

@@ -65,7 +65,8 @@ struct avow_agent {
     bool resync_open;          /* a resync was sent and not answered yet */
     uint64_t asked_generation; /* enrolment generation for which attest_now was sent */
     bool never_attested_said;
-    uint64_t flood_window_ms; /* monotonic */
+    uint64_t unjudged_service_ms; /* when its policy was last found missing; 0: never */
+    uint64_t flood_window_ms;     /* monotonic */
     uint32_t flood_count;
     struct avow_agent *next_review;
     struct avow_agent *next_resync;

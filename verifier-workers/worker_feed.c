@@ -47,6 +47,17 @@ enum avow_rc avow_worker_aux_assign(struct avow_worker *w, struct avow_err *err)
 
 /* --- Trust --- */
 
+static bool head_is_good(void *arg, struct avow_str key, struct avow_bytes record)
+{
+    struct avow_worker *w = arg;
+    struct avow_record_in in = {.kafka_key = avow_bytes_make(key.ptr, key.len), .value = record};
+    struct avow_policy_head head;
+    struct avow_err ignored;
+    bool good = !avow_open_policy_head(w->ctx.trust, &in, &w->ctx.arena, &head, &ignored);
+    avow_arena_reset(&w->ctx.arena);
+    return good;
+}
+
 static enum avow_rc replace_trust(struct avow_worker *w, struct avow_trust *fresh,
                                   struct avow_err *err)
 {
@@ -63,7 +74,9 @@ static enum avow_rc replace_trust(struct avow_worker *w, struct avow_trust *fres
         return avow_err_set(err, AVOW_REFUSED, 0,
                             "bundle %llu changes partitions or epoch: a restart is needed",
                             (unsigned long long)b->version);
+    avow_policy_store_distrust(&w->policies, head_is_good, w);
     for (uint32_t p = 0; p < w->partitions; p++) {
+        w->slots[p].enrollments_reread = w->slots[p].runner != NULL;
         enum avow_rc rc =
             w->slots[p].runner ? avow_runner_trust_changed(w->slots[p].runner, err) : AVOW_OK;
         if (rc)
@@ -118,6 +131,7 @@ static enum avow_rc feed_head(struct avow_worker *w, const struct avow_bus_msg *
     avow_proof_content_sha256(m->value, sha256);
     struct avow_policy_store_head_in h = {.head = &head,
                                           .content_sha256 = sha256,
+                                          .record = m->value,
                                           .floor =
                                               avow_trust_bundle(w->ctx.trust)->generation_floor};
     return avow_policy_store_head(&w->policies, &h, result, err);

@@ -15,6 +15,7 @@ enum avow_worker_phase { AVOW_WORKER_WAITS_FOR_TRUST, AVOW_WORKER_RUNS, AVOW_WOR
 struct avow_worker_slot {                  /* one partition of evidence */
     struct avow_runner *runner;            /* owned; NULL: not ours */
     bool assigned;                         /* by the group */
+    bool enrollments_reread;               /* wanted: another bundle may accept others */
     int64_t epochs_next, enrollments_next; /* where the aux consumer reads on */
 };
 

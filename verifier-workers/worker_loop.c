@@ -151,13 +151,19 @@ static enum avow_rc restore_if_wanted(struct avow_worker *w, struct avow_err *er
     return rc;
 }
 
-/* A head names chunks that were thrown away when nothing named them. */
+/* A head names chunks that were thrown away when nothing named them, or the bundle changed, under
+ * which other records count. */
 static enum avow_rc rescan_if_wanted(struct avow_worker *w, struct avow_err *err)
 {
     if (!w->policies.rescan_wanted)
         return AVOW_OK;
     w->policies.rescan_wanted = false;
     w->policies_next = AVOW_BUS_BEGINNING;
+    for (uint32_t p = 0; p < w->partitions; p++) {
+        if (w->slots[p].enrollments_reread)
+            w->slots[p].enrollments_next = AVOW_BUS_BEGINNING;
+        w->slots[p].enrollments_reread = false;
+    }
     return avow_worker_aux_assign(w, err);
 }
 

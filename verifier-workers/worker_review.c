@@ -196,6 +196,21 @@ static enum avow_rc rebase(const struct avow_step *s, const struct avow_enrollme
     return publish(s, e, prior, &next, NULL, err);
 }
 
+/* That nothing was proven is the agent's fault only if it could have been. */
+static enum avow_rc not_proven(const struct avow_step *s, const struct avow_enrollment *e,
+                               const struct avow_state *prior, bool *acted, struct avow_err *err)
+{
+    struct avow_eval_policy policy;
+    enum avow_rc rc = avow_step_policy(s, e, prior, &policy, err);
+    if (rc)
+        return rc;
+    if (!avow_eval_unavailable(e, &policy))
+        return unproven(s, e, prior, err);
+    *acted = false;
+    (void)avow_step_add(s, AVOW_ACTION_UNJUDGED);
+    return AVOW_OK;
+}
+
 /* What time alone brings about; *acted false if that is nothing. */
 static enum avow_rc timers(const struct avow_step *s, const struct avow_enrollment *e,
                            const struct avow_state *prior, bool *acted, struct avow_err *err)
@@ -207,7 +222,7 @@ static enum avow_rc timers(const struct avow_step *s, const struct avow_enrollme
     case AVOW_LIVENESS_SILENT:
         return s->env->may_fall_silent ? fall_silent(s, e, prior, err) : AVOW_OK;
     case AVOW_LIVENESS_UNPROVEN:
-        return unproven(s, e, prior, err);
+        return not_proven(s, e, prior, acted, err);
     case AVOW_LIVENESS_NEVER_ATTESTED:
         return never_attested(s, err);
     case AVOW_LIVENESS_REFRESH:

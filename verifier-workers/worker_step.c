@@ -149,6 +149,7 @@ static enum avow_rc unavailable(const struct avow_step *s, const struct avow_enr
                                          (unsigned long long)s->env->policies->changes);
     if (!text || !what)
         return avow_step_nomem(err);
+    (void)avow_step_add(s, AVOW_ACTION_UNJUDGED);
     struct avow_step fleet = *s;
     fleet.agent = NULL;
     return avow_step_alarm(&fleet, "policy.unavailable", avow_bytes_make(what, strlen(what)), text,

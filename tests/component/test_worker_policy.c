@@ -170,6 +170,64 @@ static void test_restart__policies_are_read_again__no_resync(void **state)
     assert_int_equal(world_directives(&f->w, "host-1", NULL), 1);
 }
 
+/* A document that cannot be judged is our problem, however long it takes (PROTOCOL R27). */
+static void test_update__policy_is_missing_for_long__no_finding(void **state)
+{
+    struct fixture *f = *state;
+    world_enroll(&f->w, &f->a, &(struct world_enroll){.generation = 2, .policy = "nowhere"});
+    world_run(&f->w, 0, 1000);
+    for (int i = 0; i < 20; i++) {
+        world_turn(&f->w, 0, &f->a);
+        world_run(&f->w, 0, 19000);
+    }
+    assert_int_equal(world_revocations(&f->w, "host-1", AVOW_REVOCATION_CLASS_REVOCATION, NULL), 0);
+    world_policy(&f->w, "nowhere", 1, a_and_b, 2);
+    world_run(&f->w, 0, 25000); /* the agent answers within its heartbeat */
+    world_turn(&f->w, 0, &f->a);
+    world_turn(&f->w, 0, &f->a);
+    world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
+    assert_int_equal(world_revocations(&f->w, "host-1", AVOW_REVOCATION_CLASS_REVOCATION, NULL), 0);
+}
+
+/* What an author signed counts no longer than the author does, in a running worker as well. */
+static void test_update__author_key_revoked__its_heads_count_no_more(void **state)
+{
+    struct fixture *f = *state;
+    static const char doc[] =
+        "{\"meta\":{\"version\":1},\"release\":0,\"digests\":{},\"excludes\":[\".*\"]}";
+    world_bundle(&f->w, &(struct world_bundle){.has_author = true});
+    world_run(&f->w, 0, 1000);
+    world_document(&f->w, "p", 2, avow_bytes_make(doc, sizeof doc - 1), f->w.stray);
+    world_run(&f->w, 0, 1000);
+    world_turn(&f->w, 0, &f->a);
+    assert_int_equal(generation_of(&f->w, "host-1"), 2); /* the control: it was in force */
+    world_bundle(&f->w,
+                 &(struct world_bundle){.has_author = true, .author = AVOW_KEY_STATUS_REVOKED});
+    world_run(&f->w, 0, 1000);
+    rig_measure(&f->a, "/bin/evil", "evil");
+    rig_resync(&f->a, 0);
+    for (int i = 0; i < 3; i++)
+        world_turn(&f->w, 0, &f->a);
+    world_expect(&f->w, "host-1", AVOW_STATUS_UNTRUSTED); /* by generation 1, still on the topic */
+    assert_int_equal(generation_of(&f->w, "host-1"), 1);
+}
+
+/* What is wrong with a document is told in its own words, cut anywhere. */
+static void test_document__does_not_compile__alarm_and_nobody_stops(void **state)
+{
+    struct fixture *f = *state;
+    struct avow_buf doc;
+    avow_buf_init(&doc, 65536);
+    avow_buf_put_str(&doc, "{\"meta\":{\"version\":1},\"digests\":{\"");
+    for (int i = 0; i < 300; i++)
+        avow_buf_put_str(&doc, "\xe2\x82\xac");
+    avow_buf_put_str(&doc, "\":[\"zz\"]},\"excludes\":[]}");
+    world_document(&f->w, "p", 2, avow_buf_bytes(&doc), f->w.tenant);
+    avow_buf_deinit(&doc);
+    world_run(&f->w, 0, 1000);
+    assert_int_equal(world_alarms(&f->w, "policy.unavailable"), 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -181,6 +239,9 @@ int main(void)
         T(test_update__head_without_document__no_verdict_no_pass_no_fail),
         T(test_update__many_agents__eight_resyncs_open_at_once),
         T(test_restart__policies_are_read_again__no_resync),
+        T(test_update__policy_is_missing_for_long__no_finding),
+        T(test_update__author_key_revoked__its_heads_count_no_more),
+        T(test_document__does_not_compile__alarm_and_nobody_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -580,6 +580,23 @@ static void test_bundle__tenant_key_revoked__enrolments_lose_their_authority(voi
     assert_int_equal(world_alarms(&f->w, "enrollment.lost"), 1);
 }
 
+/* A slip of the one who signs bundles is repaired by the next bundle, without restarts. */
+static void test_bundle__tenant_key_revoked_and_restored__enrolments_count_again(void **state)
+{
+    struct fixture *f = *state;
+    world_bundle(&f->w, &(struct world_bundle){.tenant = AVOW_KEY_STATUS_REVOKED});
+    world_run(&f->w, 0, 1000);
+    world_turn(&f->w, 0, &f->a);
+    world_expect(&f->w, "host-1", AVOW_STATUS_UNTRUSTED);
+    world_bundle(&f->w, NULL);
+    world_run(&f->w, 0, 1000);
+    rig_resync(&f->a, 0);
+    world_turn(&f->w, 0, &f->a);
+    world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
+    assert_int_equal(world_alarms(&f->w, "enrollment.conflict"), 0);
+    assert_int_equal(world_alarms(&f->w, "bus.rollback"), 0);
+}
+
 static void test_bundle__partitions_do_not_fit__not_served(void **state)
 {
     struct fixture *f = *state;
@@ -627,6 +644,7 @@ int main(void)
         T(test_bundle__below_min_version__not_served),
         T(test_bundle__older_than_a_state_names__not_served),
         T(test_bundle__tenant_key_revoked__enrolments_lose_their_authority),
+        T(test_bundle__tenant_key_revoked_and_restored__enrolments_count_again),
         T(test_bundle__partitions_do_not_fit__not_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

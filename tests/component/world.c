@@ -176,10 +176,12 @@ void world_bundle(struct world *w, const struct world_bundle *changes)
     static const enum avow_role tenant_roles[] = {AVOW_ROLE_ENROLL, AVOW_ROLE_POLICY};
     static const enum avow_role worker_roles[] = {AVOW_ROLE_WORKER};
     const struct world_bundle *c = changes ? changes : &none;
-    struct avow_bundle_key keys[3];
+    static const enum avow_role author_roles[] = {AVOW_ROLE_POLICY};
+    struct avow_bundle_key keys[4];
     bundle_key(&keys[0], w->tenant, c->tenant, tenant_roles, 2);
     bundle_key(&keys[1], w->worker_key, AVOW_KEY_STATUS_ACTIVE, worker_roles, 1);
     bundle_key(&keys[2], w->old_key, c->old, worker_roles, 1);
+    bundle_key(&keys[3], w->stray, c->author, author_roles, 1);
     uint64_t version = c->version ? c->version : w->bundle_version + 1;
     struct avow_bundle b = {.key = AVOW_STR_LIT("bundle"),
                             .version = version,
@@ -199,7 +201,7 @@ void world_bundle(struct world *w, const struct world_bundle *changes)
                             .resync_refill_ms = 300000,
                             .wire_version = 1,
                             .keys = keys,
-                            .keys_count = 3};
+                            .keys_count = c->has_author ? 4 : 3};
     struct avow_buf record;
     memcpy(b.fleet, w->fleet, 16);
     avow_buf_init(&record, 32768);
@@ -259,7 +261,7 @@ void world_enroll(struct world *w, const struct rig_agent *a, const struct world
 void world_policy(struct world *w, const char *name, uint64_t generation, const char *const *paths,
                   size_t n)
 {
-    struct avow_buf doc, record;
+    struct avow_buf doc;
     avow_buf_init(&doc, 1u << 20);
     avow_buf_put_str(&doc, "{\"meta\":{\"version\":1},\"release\":0,\"digests\":{");
     for (size_t i = 0; i < n; i++) {
@@ -268,16 +270,24 @@ void world_policy(struct world *w, const char *name, uint64_t generation, const 
         avow_buf_printf(&doc, "%s\"%s\":[\"%s\"]", i ? "," : "", paths[i], hex);
     }
     avow_buf_put_str(&doc, "},\"excludes\":[]}");
+    world_document(w, name, generation, avow_buf_bytes(&doc), w->tenant);
+    avow_buf_deinit(&doc);
+}
+
+void world_document(struct world *w, const char *name, uint64_t generation, struct avow_bytes doc,
+                    const struct avow_privkey *signer)
+{
+    struct avow_buf record;
     struct avow_policy_head h = {.generation = generation,
                                  .kind = AVOW_POLICY_KIND_RUNTIME,
                                  .bytes = doc.len,
                                  .chunks = 1,
                                  .issued_ms = w->unix_ms};
     char key[200], hex[65];
-    avow_sha256(avow_buf_bytes(&doc), h.sha256);
+    avow_sha256(doc, h.sha256);
     avow_hex_encode(hex, AVOW_BYTES_OF(h.sha256));
     (void)snprintf(key, sizeof key, "blob/%s/0", hex);
-    struct avow_policy_chunk c = {.index = 0, .count = 1, .bytes = avow_buf_bytes(&doc)};
+    struct avow_policy_chunk c = {.index = 0, .count = 1, .bytes = doc};
     avow_buf_init(&record, 1u << 20);
     OK(avow_policy_chunk_encode(&c, &record, &ok_err));
     world_put(w, "policies", 0, key, avow_buf_bytes(&record));
@@ -285,10 +295,9 @@ void world_policy(struct world *w, const char *name, uint64_t generation, const 
     (void)snprintf(key, sizeof key, "head/%s", name);
     h.key = avow_str_from(key);
     memcpy(h.fleet, w->fleet, 16);
-    OK(avow_seal_policy_head(&h, w->tenant, &record, &ok_err));
+    OK(avow_seal_policy_head(&h, signer, &record, &ok_err));
     world_put(w, "policies", 0, key, avow_buf_bytes(&record));
     avow_buf_deinit(&record);
-    avow_buf_deinit(&doc);
 }
 
 /* --- Workers --- */

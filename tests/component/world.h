@@ -54,6 +54,8 @@ struct world_bundle {
     uint64_t version;                  /* 0: the next one */
     const struct avow_privkey *signer; /* NULL: root */
     enum avow_key_status tenant, old;  /* of the tenant's and the old worker key */
+    bool has_author;                   /* w->stray may sign policies, and nothing else */
+    enum avow_key_status author;
 };
 void world_bundle(struct world *w, const struct world_bundle *b);
 
@@ -84,6 +86,9 @@ void world_enroll(struct world *w, const struct rig_agent *a, const struct world
 /* A document that allows each of `paths` with the content of its own name; and its head. */
 void world_policy(struct world *w, const char *name, uint64_t generation, const char *const *paths,
                   size_t n);
+/* Any document, and its head. */
+void world_document(struct world *w, const char *name, uint64_t generation, struct avow_bytes doc,
+                    const struct avow_privkey *signer);
 /* Any record of any topic ("enrollments"); value NULL: a null. */
 void world_put(struct world *w, const char *base, int32_t partition, const char *key,
                struct avow_bytes value);

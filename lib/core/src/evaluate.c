@@ -37,10 +37,10 @@ void avow_eval_resync(struct avow_eval *ev, uint64_t ima_from, bool pcrs, const 
 
 /* What an enrolment names and this version cannot apply is a demand all the same: without it there
  * is no verdict, good or bad. */
-static const char *why_unavailable(const struct avow_eval_in *in)
+const char *avow_eval_unavailable(const struct avow_enrollment *e,
+                                  const struct avow_eval_policy *policy)
 {
-    const struct avow_enrollment *e = in->enrollment;
-    if (in->policy->missing || (e->has_runtime_policy && !in->policy->runtime))
+    if (policy->missing || (e->has_runtime_policy && !policy->runtime))
         return "a policy that the enrolment names is not available";
     if (e->has_boot_policy)
         return "the enrolment demands a boot policy, which this version does not apply";
@@ -228,7 +228,7 @@ static void judge(struct avow_eval *ev)
             return; /* the floor stays where it is until the operator moves it (R6) */
         }
     }
-    ev->out->unavailable = why_unavailable(ev->in);
+    ev->out->unavailable = avow_eval_unavailable(ev->in->enrollment, ev->in->policy);
     ev->can_judge = !ev->out->unavailable;
     ev->ima_present = ev->in->body->ima_state == AVOW_IMA_STATE_PRESENT;
     ev->more = ev->in->body->more;
@@ -299,7 +299,7 @@ enum avow_rc avow_evaluate_part(const struct avow_eval_in *in, struct avow_arena
         return AVOW_OK;
     }
     avow_finding_list_init(&ev.findings, arena, in->prior);
-    result.unavailable = why_unavailable(in);
+    result.unavailable = avow_eval_unavailable(in->enrollment, in->policy);
     if (result.unavailable || !demands_are_those_of_the_head(in)) {
         avow_open_abandon(&ev);
         avow_eval_resync(&ev, avow_known_entries(ev.next), false,

@@ -32,6 +32,7 @@ static uint64_t unproven_due(const struct avow_liveness_in *in)
         s->status == AVOW_STATUS_UNTRUSTED)
         return AVOW_LIVENESS_NEVER;
     uint64_t from = s->has_as_of ? s->as_of.service_ms : s->first_seen_service_ms;
+    from = avow_max_u64(from, in->unjudged_service_ms);
     return after(from, (uint64_t)AVOW_UNPROVEN_FACTOR * in->silent_after_ms);
 }
 

@@ -80,6 +80,10 @@ struct avow_eval_out {
     const char *unavailable;
 };
 
+/* Why nothing is judged by this enrolment and policy; static text, NULL if it is. */
+const char *avow_eval_unavailable(const struct avow_enrollment *e,
+                                  const struct avow_eval_policy *policy);
+
 /* While state is stale, as_of may advance under the old policy for this long (PROTOCOL R15). */
 #define AVOW_POLICY_GRACE_MS 3600000u
 

@@ -19,11 +19,13 @@ struct avow_liveness_in {
     const struct avow_enrollment *enrollment;
     const struct avow_state *state;
     uint64_t service_ms;
-    uint64_t unix_ms;            /* for paused_until only */
-    uint32_t silent_after_ms;    /* effective: of the enrolment or the bundle */
-    uint32_t first_contact_ms;   /* of the bundle */
-    bool waiting_for_us;         /* in our own resync queue: the second credit is frozen */
-    uint64_t rebase_interval_ms; /* of the bundle; 0: no rebases */
+    uint64_t unix_ms;             /* for paused_until only */
+    uint32_t silent_after_ms;     /* effective: of the enrolment or the bundle */
+    uint32_t first_contact_ms;    /* of the bundle */
+    bool waiting_for_us;          /* in our own resync queue: the second credit is frozen */
+    uint64_t rebase_interval_ms;  /* of the bundle; 0: no rebases */
+    uint64_t unjudged_service_ms; /* until then nothing could be judged, for a reason of ours (R27);
+                                     0: never so */
 };
 enum avow_liveness_due {
     AVOW_LIVENESS_NOTHING = 0,
