@@ -138,6 +138,33 @@ static enum avow_rc parts_apply(struct avow_kafka_consumer *c, struct avow_err *
     return AVOW_OK;
 }
 
+static struct avow_kafka_topic *topic_find(struct avow_kafka_consumer *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_topics; i++) {
+        if (avow_cstr_eq(rd_kafka_topic_name(c->topics[i].rkt), name))
+            return &c->topics[i];
+    }
+    return NULL;
+}
+
+/* Makes librdkafka ask for the topic, without waiting for the answer, and follow its leaders from
+ * then on. */
+static enum avow_rc topic_add(struct avow_kafka_consumer *c, const char *name, struct avow_err *err)
+{
+    if (topic_find(c, name))
+        return AVOW_OK;
+    struct avow_kafka_topic *grown = realloc(c->topics, (c->n_topics + 1) * sizeof(*grown));
+    if (!grown)
+        return avow_err_set(err, AVOW_NOMEM, 0, "consumer");
+    c->topics = grown;
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->rk, name, NULL);
+    if (!rkt)
+        return avow_err_set(err, AVOW_BUS, rd_kafka_last_error(), "topic %s: %s", name,
+                            rd_kafka_err2str(rd_kafka_last_error()));
+    c->topics[c->n_topics++] = (struct avow_kafka_topic){.rkt = rkt};
+    return AVOW_OK;
+}
+
 /* The first or last offset of each partition of the list, as the isolation level sees them; below 0
  * where there was no answer. librdkafka takes the logical offsets as "times". Its
  * rd_kafka_query_watermark_offsets would ask a broker that hangs again and again, for ever (2.0.2);
@@ -192,6 +219,10 @@ enum avow_rc avow_kafka_watermarks(struct avow_bus_consumer *base, const struct 
     uint64_t deadline = avow_clock_mono_ms() + timeout_ms;
     int64_t from = 0;
     int64_t to = 0;
+    /* For a topic that it does not follow, librdkafka would go on asking a leader that is gone. */
+    enum avow_rc rc = topic_add(c, tp->topic, err);
+    if (rc)
+        return rc;
     rd_kafka_resp_err_t code = look_up_one(c, tp, AVOW_BUS_BEGINNING, deadline, &from);
     if (!code)
         code = look_up_one(c, tp, AVOW_BUS_END, deadline, &to);
@@ -238,15 +269,6 @@ static rd_kafka_topic_partition_list_t *list_parts(const struct avow_kafka_consu
     return list;
 }
 
-static struct avow_kafka_topic *topic_find(struct avow_kafka_consumer *c, const char *name)
-{
-    for (size_t i = 0; i < c->n_topics; i++) {
-        if (avow_cstr_eq(rd_kafka_topic_name(c->topics[i].rkt), name))
-            return &c->topics[i];
-    }
-    return NULL;
-}
-
 /* An answer about a partition: its topic is there, and a logical start becomes a number. */
 static void take_answer(struct avow_kafka_consumer *c, struct avow_kafka_part *part,
                         const rd_kafka_topic_partition_t *low,
@@ -287,23 +309,6 @@ static bool is_met(struct avow_kafka_consumer *c, const char *name)
         return true;
     const struct avow_kafka_topic *t = topic_find(c, name);
     return t && t->met;
-}
-
-/* Makes librdkafka ask for the topic, without waiting for the answer. */
-static enum avow_rc topic_add(struct avow_kafka_consumer *c, const char *name, struct avow_err *err)
-{
-    if (topic_find(c, name))
-        return AVOW_OK;
-    struct avow_kafka_topic *grown = realloc(c->topics, (c->n_topics + 1) * sizeof(*grown));
-    if (!grown)
-        return avow_err_set(err, AVOW_NOMEM, 0, "consumer");
-    c->topics = grown;
-    rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->rk, name, NULL);
-    if (!rkt)
-        return avow_err_set(err, AVOW_BUS, rd_kafka_last_error(), "topic %s: %s", name,
-                            rd_kafka_err2str(rd_kafka_last_error()));
-    c->topics[c->n_topics++] = (struct avow_kafka_topic){.rkt = rkt};
-    return AVOW_OK;
 }
 
 static void stall_topic(struct avow_kafka_consumer *c, const char *name)
