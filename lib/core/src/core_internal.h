@@ -132,7 +132,8 @@ struct avow_eval {
     enum avow_hash bank_hash;
     size_t bank_len;
     struct avow_bytes
-        values[AVOW_PCR_COUNT]; /* claimed static values; [10] empty while IMA is present */
+        values[AVOW_PCR_COUNT];     /* claimed static values; [10] empty while IMA is present */
+    struct avow_bytes quoted_pcr10; /* the quote is over `values` and this; empty: not known yet */
     bool ima_present;
     bool more; /* the log is longer than this evidence */
 

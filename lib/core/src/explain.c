@@ -8,16 +8,25 @@
 
 #include "avow/base/banned.h"
 
-/* Only PCR 10 varies. Other PCRs that IMA extends are among the static values, and the list must
- * lead to those as well. */
-static bool at_value(const struct avow_fold *f, const struct avow_running *v, enum avow_hash hash,
-                     const struct avow_bytes values[AVOW_PCR_COUNT], struct avow_bytes digest)
+/* Other PCRs than 10 that IMA extends are among the static values, and the list must lead to those
+ * as well. */
+static bool others_are_at(const struct avow_fold *f, const struct avow_running *v,
+                          const struct avow_bytes values[AVOW_PCR_COUNT])
 {
     for (size_t i = 1; i < f->pcrs_count; i++) {
         if (!avow_bytes_eq(values[f->pcrs[i]], avow_digest_bytes(&v->v[i])))
             return false;
     }
+    return true;
+}
+
+/* Only PCR 10 varies. */
+static bool at_value(const struct avow_fold *f, const struct avow_running *v, enum avow_hash hash,
+                     const struct avow_bytes values[AVOW_PCR_COUNT], struct avow_bytes digest)
+{
     struct avow_digest got;
+    if (!others_are_at(f, v, values))
+        return false;
     avow_pcrs_digest(hash, values, avow_digest_bytes(&v->v[0]), &got);
     return avow_bytes_eq(avow_digest_bytes(&got), digest);
 }
@@ -59,6 +68,8 @@ static enum avow_hash scheme_hash(const struct avow_eval *ev)
 
 static bool quote_is_at(const struct avow_eval *ev, const struct avow_running *v)
 {
+    if (ev->quoted_pcr10.len && avow_bytes_eq(ev->quoted_pcr10, avow_digest_bytes(&v->v[0])))
+        return others_are_at(&ev->fold, v, ev->values);
     return at_value(&ev->fold, v, scheme_hash(ev), ev->values, ev->quote.pcr_digest);
 }
 

@@ -96,6 +96,31 @@ static void store_values(struct avow_eval *ev)
     ev->next->pcr_values_count = AVOW_PCR_COUNT;
 }
 
+/* A host at rest: nothing new is sent, and the quote is over what is stored. That says more than
+ * the agent's digest of the static values, and has to be computed anyway. */
+static bool quoted_as_stored(struct avow_eval *ev)
+{
+    const struct avow_body *b = ev->in->body;
+    const struct avow_ima_position *p = &ev->next->ima;
+    bool at_rest = ev->ima_present && ev->next->has_ima && !b->pcrs_count && !b->ima_count;
+    if (!at_rest || p->bank != ev->bank || !p->pcrs_count || p->pcrs[0].index != AVOW_IMA_PCR ||
+        p->pcrs[0].claimed.len != ev->bank_len)
+        return false;
+    struct avow_digest d;
+    avow_pcrs_digest((enum avow_hash)ev->signature.hash, ev->values, p->pcrs[0].claimed, &d);
+    if (!avow_bytes_eq(avow_digest_bytes(&d), ev->quote.pcr_digest))
+        return false;
+    ev->quoted_pcr10 = p->pcrs[0].claimed;
+    return true;
+}
+
+static bool agent_agrees(const struct avow_eval *ev)
+{
+    uint8_t digest[AVOW_SHA256_LEN];
+    avow_sha256_pieces(ev->values, AVOW_PCR_COUNT, digest);
+    return avow_ct_eq(digest, ev->in->body->pcr_static, sizeof digest);
+}
+
 /* While IMA is present, PCR 10 is computed from the list; what a body says about it is ignored. */
 enum avow_pcrs_static avow_pcrs_static(struct avow_eval *ev)
 {
@@ -109,9 +134,7 @@ enum avow_pcrs_static avow_pcrs_static(struct avow_eval *ev)
         if (!ev->values[i].len && !(ev->ima_present && i == AVOW_IMA_PCR))
             return AVOW_PCRS_UNKNOWN;
     }
-    uint8_t digest[AVOW_SHA256_LEN];
-    avow_sha256_pieces(ev->values, AVOW_PCR_COUNT, digest);
-    if (!avow_ct_eq(digest, ev->in->body->pcr_static, sizeof digest))
+    if (!quoted_as_stored(ev) && !agent_agrees(ev))
         return AVOW_PCRS_UNKNOWN;
     store_values(ev);
     return AVOW_PCRS_KNOWN;

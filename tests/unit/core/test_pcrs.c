@@ -349,6 +349,29 @@ static void test_evaluate__changed_value_not_sent__resync_pcrs(void **state)
     rig_expect_as_of(&r, r.epoch);
 }
 
+/* The quote over what is stored says more than the agent's digest of it; without such a quote the
+ * digest counts. */
+static void test_evaluate__static_digest_wrong__only_the_quote_counts(void **state)
+{
+    (void)state;
+    rig_attest(&r);
+    rig_tick(&r);
+    struct rig_shot *at_rest = rig_take(&r);
+    at_rest->body.pcr_static[0] ^= 1;
+    rig_seal(&r, at_rest);
+    rig_expect_accepted(&r, at_rest);
+    assert_false(r.out.resync.wanted);
+    rig_expect_as_of(&r, r.epoch);
+    rig_run(&r, "/usr/bin/one");
+    rig_tick(&r);
+    struct rig_shot *busy = rig_take(&r);
+    busy->body.pcr_static[0] ^= 1;
+    rig_seal(&r, busy);
+    rig_expect_accepted(&r, busy);
+    assert_true(r.out.resync.wanted && r.out.resync.pcrs);
+    rig_expect_as_of(&r, r.epoch - 1);
+}
+
 static void test_evaluate__two_rules_for_one_pcr__either_value_passes(void **state)
 {
     (void)state;
@@ -471,6 +494,7 @@ int main(void)
         TEST(test_evaluate__pcr_rule__judged_as_it_says),
         TEST(test_evaluate__rule_of_another_bank_with_this_banks_value__pcr_mismatch),
         TEST(test_evaluate__changed_value_not_sent__resync_pcrs),
+        TEST(test_evaluate__static_digest_wrong__only_the_quote_counts),
         TEST(test_evaluate__two_rules_for_one_pcr__either_value_passes),
         TEST(test_evaluate__no_ima_no_policy__judged_by_the_pcrs),
         TEST(test_evaluate__no_ima_and_the_quote_never_explained__ima_pcr_mismatch),
