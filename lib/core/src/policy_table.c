@@ -23,14 +23,19 @@ void avow_policy_table_deinit(struct avow_policy_table *t)
     *t = (struct avow_policy_table){0};
 }
 
-/* FNV-1a, 64 bits. The keys come from the policy's author, who is trusted with more than
- * collisions. */
+/* Eight bytes a step: paths are long, and a step for each byte took as long as a digest. The keys
+ * come from the policy's author, who is trusted with more than collisions. */
 static uint64_t hash_of(struct avow_str s)
 {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < s.len; i++)
-        h = (h ^ (uint8_t)s.ptr[i]) * 0x100000001b3u;
-    return h ^ (h >> 29);
+    uint64_t h = s.len;
+    for (size_t i = 0; i < s.len; i += sizeof h) {
+        uint64_t word = 0;
+        size_t left = s.len - i;
+        memcpy(&word, s.ptr + i, left < sizeof word ? left : sizeof word);
+        h = (h ^ word) * 0x9e3779b97f4a7c15u; /* odd: 2^64 / golden ratio */
+        h ^= h >> 32;
+    }
+    return h;
 }
 
 static struct record record_at(const struct avow_policy_table *t, size_t offset)
@@ -55,52 +60,64 @@ static bool values_have(struct avow_bytes values, struct avow_bytes value)
     return false;
 }
 
+struct cursor { /* in the probe sequence of a name */
+    uint64_t at;
+    uint32_t tag;
+};
+
+static struct cursor cursor_of(uint64_t hash)
+{
+    return (struct cursor){.at = hash, .tag = (uint32_t)(hash >> 32)};
+}
+
 /* Next record with this name in the probe sequence; false at its end. */
-static bool probe(const struct avow_policy_table *t, struct avow_str name, uint64_t *at,
+static bool probe(const struct avow_policy_table *t, struct avow_str name, struct cursor *c,
                   struct record *out)
 {
-    for (;; (*at)++) {
-        uint32_t slot = t->slots[*at & (t->slot_count - 1)];
-        if (!slot)
+    for (;;) {
+        const struct avow_policy_slot *slot = &t->slots[c->at++ & (t->slot_count - 1)];
+        if (!slot->offset)
             return false;
-        *out = record_at(t, slot - 1);
-        if (avow_str_eq(out->name, name)) {
-            (*at)++;
+        if (slot->tag != c->tag)
+            continue;
+        *out = record_at(t, slot->offset - 1);
+        if (avow_str_eq(out->name, name))
             return true;
-        }
     }
 }
 
 bool avow_policy_table_has_name(const struct avow_policy_table *t, struct avow_str name)
 {
-    uint64_t at = hash_of(name);
+    struct cursor c = cursor_of(hash_of(name));
     struct record r;
-    return t->slot_count && probe(t, name, &at, &r);
+    return t->slot_count && probe(t, name, &c, &r);
 }
 
 bool avow_policy_table_has(const struct avow_policy_table *t, struct avow_str name,
                            struct avow_bytes value)
 {
-    uint64_t at = hash_of(name);
+    struct cursor c = cursor_of(hash_of(name));
     struct record r;
-    while (t->slot_count && probe(t, name, &at, &r)) {
+    while (t->slot_count && probe(t, name, &c, &r)) {
         if (values_have(r.values, value))
             return true;
     }
     return false;
 }
 
-static void insert(uint32_t *slots, size_t count, uint64_t hash, size_t offset)
+static void insert(struct avow_policy_slot *slots, size_t count, uint64_t hash, size_t offset)
 {
-    while (slots[hash & (count - 1)])
-        hash++;
-    slots[hash & (count - 1)] = (uint32_t)(offset + 1);
+    struct cursor c = cursor_of(hash);
+    while (slots[c.at & (count - 1)].offset)
+        c.at++;
+    slots[c.at & (count - 1)] =
+        (struct avow_policy_slot){.offset = (uint32_t)(offset + 1), .tag = c.tag};
 }
 
 static enum avow_rc grow_slots(struct avow_policy_table *t, struct avow_err *err)
 {
     size_t count = t->slot_count ? t->slot_count * 2 : 64;
-    uint32_t *slots = calloc(count, sizeof *slots);
+    struct avow_policy_slot *slots = calloc(count, sizeof *slots);
     if (!slots)
         return avow_err_set(err, AVOW_NOMEM, 0, "policy index");
     for (size_t at = 0; at < t->len;) {

@@ -7,11 +7,15 @@
 #include "avow/base/bytes.h"
 #include "avow/base/err.h"
 
+struct avow_policy_slot {
+    uint32_t offset; /* of a record, + 1; 0: empty */
+    uint32_t tag;    /* upper half of the name's hash: another name's record is not even read */
+};
 struct avow_policy_table {
     uint8_t
         *blob; /* records: u16be name length, u32be values length, name, {u8 length, value}... */
     size_t len, cap;
-    uint32_t *slots; /* offset + 1 of a record; 0: empty */
+    struct avow_policy_slot *slots;
     size_t slot_count, used;
     size_t last;          /* offset of the last record */
     size_t names, values; /* distinct names, values */
