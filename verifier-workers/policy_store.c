@@ -67,6 +67,12 @@ static bool doc_is_loose(const struct doc *d)
     return !d->heads && !d->pins;
 }
 
+/* What a loose document costs: its bytes, and the tables that even an empty chunk makes. */
+static size_t doc_weight(const struct doc *d)
+{
+    return sizeof *d + d->chunks_cap * sizeof *d->chunks + d->held;
+}
+
 static struct avow_bytes sha_key(const uint8_t sha256[32])
 {
     return avow_bytes_make(sha256, 32);
@@ -107,6 +113,7 @@ static enum avow_rc doc_get(struct avow_policy_store *s, const uint8_t sha256[32
         free(d);
         return avow_err_set(err, rc, 0, "policy document");
     }
+    s->loose_bytes += doc_weight(d);
     *out = d;
     return AVOW_OK;
 }
@@ -114,7 +121,7 @@ static enum avow_rc doc_get(struct avow_policy_store *s, const uint8_t sha256[32
 static void doc_remove(struct avow_policy_store *s, struct doc *d)
 {
     if (doc_is_loose(d))
-        s->loose_bytes -= d->held;
+        s->loose_bytes -= doc_weight(d);
     void *removed = avow_map_remove(&s->docs, sha_key(d->sha256));
     assert(removed == d);
     doc_free(removed);
@@ -192,7 +199,7 @@ static enum avow_rc doc_try(struct avow_policy_store *s, struct doc *d,
 static void doc_want(struct avow_policy_store *s, struct doc *d, size_t *counter)
 {
     if (doc_is_loose(d)) {
-        s->loose_bytes -= d->held;
+        s->loose_bytes -= doc_weight(d);
         if (d->state != DOC_READY && !doc_complete(d) && s->lost_loose)
             s->rescan_wanted = true;
     }
@@ -205,7 +212,7 @@ static void doc_unwant(struct avow_policy_store *s, struct doc *d, size_t *count
     --*counter;
     if (!doc_is_loose(d))
         return;
-    s->loose_bytes += d->held;
+    s->loose_bytes += doc_weight(d);
     doc_remove(s, d);
     s->lost_loose = true;
 }
@@ -354,6 +361,8 @@ static enum avow_rc doc_put(struct avow_policy_store *s, struct doc *d,
         if (!grown)
             return avow_err_set(err, AVOW_NOMEM, 0, "policy chunks");
         memset(grown + d->chunks_cap, 0, (cap - d->chunks_cap) * sizeof *grown);
+        if (doc_is_loose(d))
+            s->loose_bytes += (cap - d->chunks_cap) * sizeof *grown;
         d->chunks = grown;
         d->chunks_cap = cap;
     }

@@ -251,6 +251,42 @@ static void test_pin__by_content__resolves_and_is_forgotten(void **state)
     assert_int_equal(f->store.docs.count, 0);
 }
 
+/* Chunks are unsigned: whoever may write the topic may write as many as he likes, and empty ones.
+ */
+static void test_chunk__empty_ones_without_end__memory_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned i = 0; i < 12000; i++) {
+        char address[16];
+        (void)snprintf(address, sizeof address, "%u", i);
+        (void)chunk(f, address, "", AVOW_POLICY_STORE_CHUNKS_MAX - 1, AVOW_POLICY_STORE_CHUNKS_MAX,
+                    AVOW_POLICY_STORE_CHUNKS_MAX);
+    }
+    assert_true(f->store.docs.count < 6000); /* each has a table of 16 KiB */
+    assert_true(f->store.loose_bytes <= AVOW_POLICY_STORE_LOOSE_MAX);
+    avow_policy_store_purge(&f->store);
+    assert_int_equal(f->store.docs.count, 0);
+    assert_int_equal(f->store.loose_bytes, 0);
+}
+
+static void test_loose_bytes__named_and_let_go__add_up(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t a[32];
+    sha_of(doc_a, a);
+    (void)chunk(f, doc_a, doc_a, 0, 2, 2);
+    assert_true(f->store.loose_bytes > 0);
+    (void)head(f, &(struct head){"head/p", 1, doc_a, 2, 0, false, 1, 0});
+    assert_int_equal(f->store.loose_bytes, 0);
+    assert_int_equal(avow_policy_store_pin(&f->store, a, &f->err), AVOW_OK);
+    (void)chunk(f, doc_a, doc_a, 1, 2, 2);
+    assert_int_equal(f->store.loose_bytes, 0);
+    (void)head(f, &(struct head){"head/p", 2, doc_b, 1, 0, false, 2, 0});
+    (void)head(f, &(struct head){"head/p", 3, doc_b, 1, 0, false, 3, 0});
+    avow_policy_store_unpin(&f->store, a);
+    assert_int_equal(f->store.loose_bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +303,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_purge__head_names_it_later__rescan_is_wanted, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_pin__by_content__resolves_and_is_forgotten, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_chunk__empty_ones_without_end__memory_is_bounded,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_loose_bytes__named_and_let_go__add_up, setup,
                                         teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
