@@ -152,10 +152,10 @@ static void marker(struct avow_agent_state *s, uint64_t epoch, uint64_t now,
     if (s->phase == AVOW_AGENT_NO_TRUST || s->phase == AVOW_AGENT_STOPPED)
         return;
     /* Newest only; an equal epoch that comes later is the new owner's after a rebalance (R5). */
-    if (s->phase != AVOW_AGENT_NO_MARKER && !s->marker_old && epoch < s->epoch)
+    if (s->phase != AVOW_AGENT_NO_MARKER && !s->marker_old && !s->marker_any && epoch < s->epoch)
         return;
     s->epoch = epoch;
-    s->marker_old = false;
+    s->marker_old = s->marker_any = false;
     s->marker_ms = now;
     s->marker_warned = false;
     if (s->phase == AVOW_AGENT_NO_MARKER)
@@ -178,6 +178,7 @@ static void bundle(struct avow_agent_state *s, const struct avow_agent_event *ev
         s->fleet.resync_refill_ms != set->resync_refill_ms)
         avow_rate_init(&s->resync, set->resync_burst, set->resync_refill_ms, now);
     s->fleet = *set;
+    s->marker_any = true; /* the newest may be of a key that is revoked now */
     if (s->followed && !ev->u.bundle.moved)
         return;
     s->followed = true;

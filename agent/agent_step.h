@@ -74,6 +74,7 @@ struct avow_agent_state {
     uint64_t marker_ms;
     bool marker_warned;
     bool marker_old; /* the newest marker is of a partition that is no longer ours */
+    bool marker_any; /* the bundle changed: the next marker counts whatever its epoch */
 
     uint64_t next;      /* first IMA entry that is not acknowledged */
     uint64_t log_count; /* entries the kernel says it has */

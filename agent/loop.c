@@ -185,13 +185,30 @@ static void follow_if_wanted(struct loop *l)
 
 /* --- Records from epochs --- */
 
-static void take_marker(struct loop *l, const struct avow_record_in *in)
+#define CLOCK_SKEW_MAX_MS 5000u /* as workers tolerate it (PROTOCOL R22) */
+
+/* Claims to be later than the broker says that it was written: its author's clock is ahead, and all
+ * other workers would seem old for as long. */
+static bool is_ahead(const struct avow_bus_msg *msg, const struct avow_marker *m, uint64_t epoch_ms)
+{
+    uint64_t latest = (uint64_t)msg->timestamp_ms + CLOCK_SKEW_MAX_MS;
+    return msg->timestamp_is_append && (m->issued_ms > latest || m->epoch > latest / epoch_ms);
+}
+
+static void take_marker(struct loop *l, const struct avow_record_in *in,
+                        const struct avow_bus_msg *msg)
 {
     const struct avow_trust *t = avow_trust_follow_current(l->o->trust);
     struct avow_marker m;
     struct avow_err err = {.rc = AVOW_OK};
     if (avow_open_marker(t, in, &l->arena, &m, &err)) {
         avow_log_limited(WARN, "marker.refused", 6, AVOW_KV_ERR(&err));
+        return;
+    }
+    if (is_ahead(msg, &m, avow_trust_bundle(t)->epoch_ms)) {
+        avow_log_limited(WARN, "marker.ahead", 6, AVOW_KV_STRN("owner", m.owner),
+                         AVOW_KV_U64("epoch", m.epoch),
+                         AVOW_KV_STR("next", "look at that worker's clock, and at the brokers'"));
         return;
     }
     if (m.bundle_version > avow_trust_bundle(t)->version)
@@ -222,7 +239,7 @@ static void take_epochs_record(struct loop *l, const struct avow_bus_msg *msg)
     avow_arena_reset(&l->arena);
     /* The rest are directives for others: not even decoded. */
     if (avow_bytes_eq(msg->key, avow_bytes_make(marker_key, sizeof marker_key - 1)))
-        take_marker(l, &in);
+        take_marker(l, &in, msg);
     else if (avow_bytes_eq(msg->key, avow_bytes_make(l->o->agent_id, strlen(l->o->agent_id))))
         take_directive(l, &in);
 }

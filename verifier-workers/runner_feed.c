@@ -229,9 +229,36 @@ static void look_for_twin(struct avow_runner *r, const struct avow_marker *marke
     avow_runner_alarm(r, NULL, "epoch.twin", avow_bytes_make(marker->nonce, 32), detail);
 }
 
+/* Claims to be later than the broker says that it was written: its author's clock is ahead. If ours
+ * were behind, the two would agree. */
+static bool is_ahead(const struct avow_runner *r, const struct avow_bus_msg *m,
+                     const struct avow_marker *marker)
+{
+    uint64_t latest = (uint64_t)m->timestamp_ms + AVOW_EPOCH_BELL_SKEW_MAX_MS;
+    bool own = r->bell.has_own && avow_ct_eq(marker->nonce, r->bell.own_nonce, 32);
+    return m->timestamp_is_append && !own &&
+           (marker->issued_ms > latest || marker->epoch > latest / r->bell.epoch_ms);
+}
+
+static void refuse_ahead(struct avow_runner *r, const struct avow_bus_msg *m,
+                         const struct avow_marker *marker)
+{
+    refuse(r, m, "marker: from a clock that is ahead of the broker's");
+    if (!r->serving || !avow_runner_verify_marker(r, m->value))
+        return;
+    char detail[AVOW_ALARM_DETAIL_MAX];
+    (void)snprintf(detail, sizeof detail, "partition %d: the clock of %.*s is ahead",
+                   (int)r->partition, (int)marker->owner.len, marker->owner.ptr);
+    avow_runner_alarm(r, NULL, "epoch.ahead", avow_bytes_make(marker->nonce, 32), detail);
+}
+
 static enum avow_rc marker_read(struct avow_runner *r, const struct avow_bus_msg *m,
                                 const struct avow_marker *marker, struct avow_err *err)
 {
+    if (is_ahead(r, m, marker)) {
+        refuse_ahead(r, m, marker);
+        return AVOW_OK;
+    }
     struct avow_marker_book_add add = {.marker = marker,
                                        .record = m->value,
                                        .live = r->serving,
@@ -347,6 +374,11 @@ enum avow_rc avow_runner_serve(struct avow_runner *r, int64_t offset, struct avo
 enum avow_rc avow_runner_trust_changed(struct avow_runner *r, struct avow_err *err)
 {
     avow_marker_book_distrust(&r->book);
+    struct avow_marker marker;
+    r->bell.has_topic = false; /* what it saw may have been signed by a key that is revoked now */
+    if (newest(r, &marker))
+        see(r, NULL, &marker);
+    avow_arena_reset(&r->ctx->arena);
     for (size_t i = 0; i < r->views.agents.count; i++) {
         struct avow_agent *a = r->views.agents.entries[i].value;
         if (!a->enrollment.record)

@@ -513,6 +513,7 @@ static void test_clock__marker_from_the_future__stops(void **state)
     world_marker(&f->w, &f->a, &m);
     m.epoch += 30;
     m.issued_ms += 300000;
+    avow_bus_mem_set_time(f->w.broker, m.issued_ms); /* and the broker agrees: we are late */
     forge_marker(f, f->w.worker_key, f->p, &m);
     world_run(&f->w, 0, 1000);
     uint64_t markers = avow_worker_counters(f->w.workers[0])->markers;
@@ -522,6 +523,48 @@ static void test_clock__marker_from_the_future__stops(void **state)
     world_run(&f->w, 0, 300000);
     assert_true(avow_runner_wants_watermark(avow_worker_runner(f->w.workers[0], f->p)) ||
                 avow_worker_runner(f->w.workers[0], f->p)->health == AVOW_EPOCH_BELL_HEALTHY);
+}
+
+/* The broker says when it was written: the clock of its author is ahead, not ours behind. One such
+ * worker must not stop a partition for as long as its clock was ahead. */
+static void test_clock__marker_of_a_worker_that_is_ahead__refused(void **state)
+{
+    struct fixture *f = *state;
+    struct avow_marker m;
+    world_marker(&f->w, &f->a, &m);
+    m.epoch += 8640;
+    m.issued_ms += 86400000;
+    forge_marker(f, f->w.worker_key, f->p, &m);
+    world_run(&f->w, 0, 1000);
+    uint64_t markers = avow_worker_counters(f->w.workers[0])->markers;
+    world_run(&f->w, 0, 60000);
+    assert_int_equal(avow_worker_counters(f->w.workers[0])->markers, markers + 12);
+    world_stop(&f->w, 0); /* nor after a restart */
+    world_worker(&f->w, 0, "w0");
+    world_run(&f->w, 0, 12000);
+    assert_int_equal(avow_worker_runner(f->w.workers[0], f->p)->health, AVOW_EPOCH_BELL_HEALTHY);
+}
+
+/* A thief's marker of the far future counts no longer than the key does. */
+static void test_clock__key_of_a_future_marker_revoked__goes_on(void **state)
+{
+    struct fixture *f = *state;
+    struct avow_marker m;
+    world_bundle(&f->w, &(struct world_bundle){.old = AVOW_KEY_STATUS_ACTIVE});
+    world_run(&f->w, 0, 1000);
+    world_marker(&f->w, &f->a, &m);
+    m.epoch += 8640;
+    m.issued_ms += 86400000;
+    avow_bus_mem_set_time(f->w.broker, m.issued_ms); /* whose broker plays along */
+    forge_marker(f, f->w.old_key, f->p, &m);
+    world_run(&f->w, 0, 1000);
+    assert_int_not_equal(avow_worker_runner(f->w.workers[0], f->p)->health,
+                         AVOW_EPOCH_BELL_HEALTHY);
+    world_bundle(&f->w, &(struct world_bundle){.old = AVOW_KEY_STATUS_REVOKED});
+    world_run(&f->w, 0, 12000);
+    assert_int_equal(avow_worker_runner(f->w.workers[0], f->p)->health, AVOW_EPOCH_BELL_HEALTHY);
+    world_turn(&f->w, 0, &f->a);
+    world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
 }
 
 /* --- Bundle --- */
@@ -640,6 +683,8 @@ int main(void)
         T(test_marker__older_than_memory__drop_marker_expired),
         T(test_clock__broker_stamps_an_hour_ahead__stops_until_repaired),
         T(test_clock__marker_from_the_future__stops),
+        T(test_clock__marker_of_a_worker_that_is_ahead__refused),
+        T(test_clock__key_of_a_future_marker_revoked__goes_on),
         T(test_bundle__not_acceptable__the_old_one_stays),
         T(test_bundle__below_min_version__not_served),
         T(test_bundle__older_than_a_state_names__not_served),

@@ -780,6 +780,25 @@ static void test_step__moved_bundle_in_flight__old_marker_is_not_used_again(void
     }
 }
 
+/* The key that signed a marker of the far future may be the one that the bundle revokes. */
+static void test_step__another_bundle__the_next_marker_counts_whatever_its_epoch(void **state)
+{
+    (void)state;
+    struct rig r;
+    settle(&r);
+    r.now = 5000;
+    marker(&r, 1000000);
+    r.now = 6000;
+    marker(&r, 103);
+    assert_null(find(&r, AVOW_AGENT_DO_KEEP_MARKER)); /* the control */
+    bundle(&r, false);
+    assert_null(find(&r, AVOW_AGENT_DO_FOLLOW));
+    marker(&r, 104);
+    assert_non_null(find(&r, AVOW_AGENT_DO_KEEP_MARKER));
+    marker(&r, 103);
+    assert_null(find(&r, AVOW_AGENT_DO_KEEP_MARKER));
+}
+
 /* --- Registration (B3.1 step 2) --- */
 
 static void start(struct rig *r, bool new_ak)
@@ -971,6 +990,7 @@ int main(void)
         cmocka_unit_test(test_step__payload_share__is_not_supported),
         cmocka_unit_test(test_step__moved_bundle__forgets_the_marker),
         cmocka_unit_test(test_step__moved_bundle_in_flight__old_marker_is_not_used_again),
+        cmocka_unit_test(test_step__another_bundle__the_next_marker_counts_whatever_its_epoch),
         cmocka_unit_test(test_step__register__new_ak_at_once_known_ak_spread),
         cmocka_unit_test(test_step__register_failures__5_s_to_5_min),
         cmocka_unit_test(test_step__register_refused__waits_long_from_the_first),
