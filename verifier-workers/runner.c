@@ -117,11 +117,9 @@ static void resync_done(struct avow_runner *r, struct avow_agent *a)
 
 static void resync_waits(struct avow_runner *r, struct avow_agent *a)
 {
-    if (a->resync_waits)
-        return;
     a->resync_waits = true;
     if (a->next_resync || r->resync_tail == a)
-        return; /* still in the queue from before */
+        return; /* in the queue; one that was woken in vain is not, although it waited before */
     if (r->resync_tail)
         r->resync_tail->next_resync = a;
     else

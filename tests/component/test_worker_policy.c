@@ -170,6 +170,38 @@ static void test_restart__policies_are_read_again__no_resync(void **state)
     assert_int_equal(world_directives(&f->w, "host-1", NULL), 1);
 }
 
+/* Whoever waits for a slot gets one at last, also if others took it between. */
+static void test_update__policy_changes_while_many_wait__everybody_is_asked(void **state)
+{
+    struct fixture *f = *state;
+    static struct rig_agent many[40];
+    static size_t before[40];
+    char id[16];
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++) {
+        (void)snprintf(id, sizeof id, "many-%zu", i);
+        rig_init(&many[i], id, f->w.fleet);
+        rig_measure(&many[i], "/bin/a", "/bin/a");
+        world_enroll(&f->w, &many[i], &(struct world_enroll){.generation = 1, .policy = "p"});
+    }
+    world_run(&f->w, 0, 1000);
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++)
+        (void)world_attest(&f->w, &many[i]);
+    world_run(&f->w, 0, 2000);
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++)
+        before[i] = world_directives(&f->w, many[i].id, NULL);
+    world_policy(&f->w, "p", 2, only_b, 1);
+    for (uint64_t generation = 3; generation < 12; generation++) { /* slots are free every 60 s */
+        world_run(&f->w, 0, 61000 - 50 * (uint64_t)generation);
+        world_policy(&f->w, "p", generation, generation % 2 ? a_and_b : only_b, 1 + generation % 2);
+    }
+    world_run(&f->w, 0, 420000);
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(many); i++) {
+        if (world_directives(&f->w, many[i].id, NULL) == before[i])
+            fail_msg("%s was never asked", many[i].id);
+        rig_deinit(&many[i]);
+    }
+}
+
 /* A document that cannot be judged is our problem, however long it takes (PROTOCOL R27). */
 static void test_update__policy_is_missing_for_long__no_finding(void **state)
 {
@@ -239,6 +271,7 @@ int main(void)
         T(test_update__head_without_document__no_verdict_no_pass_no_fail),
         T(test_update__many_agents__eight_resyncs_open_at_once),
         T(test_restart__policies_are_read_again__no_resync),
+        T(test_update__policy_changes_while_many_wait__everybody_is_asked),
         T(test_update__policy_is_missing_for_long__no_finding),
         T(test_update__author_key_revoked__its_heads_count_no_more),
         T(test_document__does_not_compile__alarm_and_nobody_stops),
