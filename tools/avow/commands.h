@@ -12,11 +12,21 @@ enum avow_exit avow_cmd_policy_push(struct avow_cli *cli, int argc, char **argv)
 enum avow_exit avow_cmd_policy_list(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_policy_get(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_agent_add(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_agent_update(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_agent_reaccept(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_agent_attest(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_agent_rm(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_agent_list(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_agent_status(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_agent_watch(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_verdict_tail(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_revocation_tail(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_keys_list(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_keys_worker(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_keys_tenant(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_keys_root(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_keys_resign(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_keys_retire(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_keys_revoke(struct avow_cli *cli, int argc, char **argv);
 
 #endif

@@ -20,7 +20,8 @@ enum avow_rc avow_identity_check(struct avow_cli *cli, const struct avow_identit
 /* Names and expected qualified signers of an identity's keys. */
 struct avow_identity_names {
     struct avow_tpm_name ek_name;
-    struct avow_tpm_name signers[2]; /* child of the EK; primary in the endorsement hierarchy */
+    struct avow_tpm_name signers[2];   /* child of the EK; primary in the endorsement hierarchy */
+    struct avow_bytes signer_bytes[2]; /* of `signers`; filled by avow_plan_pin */
 };
 enum avow_rc avow_identity_names(const struct avow_identity *id, struct avow_identity_names *out,
                                  struct avow_err *err) AVOW_MUST_CHECK;

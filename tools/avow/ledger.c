@@ -75,6 +75,18 @@ static enum avow_rc newest(const char *folder, uint64_t *out, struct avow_err *e
     return AVOW_OK;
 }
 
+enum avow_rc avow_ledger_newest(struct avow_cli *cli, const char *topic, const char *name,
+                                uint64_t *out, struct avow_err *err)
+{
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf path;
+    avow_buf_init(&path, PATH_LIMIT);
+    *out = 0;
+    if (!folder_of(cli, topic, name, &path))
+        return AVOW_OK;
+    enum avow_rc rc = avow_buf_status(&path, err);
+    return rc ? rc : newest(avow_buf_cstr(&path), out, err);
+}
+
 enum avow_rc avow_ledger_next(struct avow_cli *cli, const char *topic, const char *name,
                               uint64_t there, uint64_t floor, uint64_t *out, struct avow_err *err)
 {

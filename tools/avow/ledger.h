@@ -16,5 +16,8 @@ enum avow_rc avow_ledger_put(struct avow_cli *cli, const char *topic, const char
 enum avow_rc avow_ledger_next(struct avow_cli *cli, const char *topic, const char *name,
                               uint64_t there, uint64_t floor, uint64_t *out,
                               struct avow_err *err) AVOW_MUST_CHECK;
+/* The highest generation that was kept under this name; 0 if none was, or without a ledger. */
+enum avow_rc avow_ledger_newest(struct avow_cli *cli, const char *topic, const char *name,
+                                uint64_t *out, struct avow_err *err) AVOW_MUST_CHECK;
 
 #endif

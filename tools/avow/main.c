@@ -27,12 +27,22 @@ static const struct command commands[] = {
     {"policy list", avow_cmd_policy_list, "list the policies"},
     {"policy get", avow_cmd_policy_get, "print a policy as it was pushed"},
     {"agent add", avow_cmd_agent_add, "enrol an agent and wait for its first verdict"},
+    {"agent update", avow_cmd_agent_update, "change what is named of an enrolment"},
+    {"agent reaccept", avow_cmd_agent_reaccept, "pin new keys, or start afresh over findings"},
+    {"agent attest", avow_cmd_agent_attest, "ask an agent for evidence now"},
     {"agent rm", avow_cmd_agent_rm, "end an enrolment"},
     {"agent list", avow_cmd_agent_list, "list the enrolled agents with their status"},
     {"agent status", avow_cmd_agent_status, "show one agent; exit 0 only if it is trusted"},
     {"agent watch", avow_cmd_agent_watch, "show changes of status as they happen"},
     {"verdict tail", avow_cmd_verdict_tail, "print verdicts"},
     {"revocation tail", avow_cmd_revocation_tail, "print revocations"},
+    {"keys list", avow_cmd_keys_list, "list the keys that may sign"},
+    {"keys worker", avow_cmd_keys_worker, "make new worker keys: new DIR"},
+    {"keys tenant", avow_cmd_keys_tenant, "make a new key for enrolments and policies: new FILE"},
+    {"keys root", avow_cmd_keys_root, "change the root key: new DIR, then sign"},
+    {"keys resign", avow_cmd_keys_resign, "sign enrolments and policies with the new key"},
+    {"keys retire", avow_cmd_keys_retire, "let an old key decide nothing any more"},
+    {"keys revoke", avow_cmd_keys_revoke, "void everything that a stolen key signed"},
 };
 
 /* --- Help and what was mistyped --- */

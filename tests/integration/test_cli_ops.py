@@ -1,0 +1,270 @@
+"""What an operator does after the first day: changed demands, new keys, a look at everything, unattended enrolment."""
+
+import json
+import re
+import signal
+import time
+
+import pytest
+from avowtest import records
+from avowtest.site import Site, runtime_policy, wait_for
+
+from conftest import GOOD, ROOT, started
+from test_cli import FAILED, NOTFOUND, OK, UNTRUSTED, USAGE, Quiet, Tail, avow, check, options_in  # noqa: F401
+
+COMMANDS = ["agent update", "agent reaccept", "agent attest"]
+COMMANDS += [f"keys {x}" for x in ("list", "worker", "tenant", "root", "resign", "retire", "revoke")]
+
+
+@pytest.fixture(scope="module")
+def ops(tmp_path_factory, bin_dir):
+    """A whole installation on the embedded broker, with one trusted host."""
+    site = Site(tmp_path_factory.mktemp("ops"), bin_dir, kafka=False)
+    try:
+        t = started(site)
+        site.push_policy("strict", runtime_policy({"/usr/bin/one": GOOD["/usr/bin/one"]}))
+        t.host("ann")
+        yield t
+        t.close()
+    finally:
+        site.close()
+
+
+def newest(site, agent):
+    """The enrolment that the CLI signed last, out of its ledger."""
+    folder = site.dir / "ledger" / "enrollments" / agent
+    path = max(folder.glob("*.avro"), key=lambda p: int(p.stem))
+    return records.decode(path.read_bytes())[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_manual__names_the_command_and_its_options(avow, command):  # noqa: F811
+    page = (ROOT / "docs" / "man" / "avow.1").read_text()
+    done = avow(*command.split(), "--help")
+    assert (done.returncode, done.stderr) == (OK, "")
+    assert done.stdout.startswith(f"usage: avow {command}")
+    assert re.search(rf"^\.It .*Cm {command}\b", page, re.M)
+    for option in options_in(done.stdout):
+        assert re.search(rf"Fl {option[2:]}\b", page.replace("\n", " ")), option
+
+
+# --- agent update, attest, reaccept
+
+
+def test_update__changes_what_is_named_and_waits_for_its_generation(ops):
+    before = newest(ops.site, "ann")
+    done = check(ops.site.cli("agent", "update", "ann", "--metadata", "rack 9", "--json"), OK)
+    after = newest(ops.site, "ann")
+    shown = json.loads(done.stdout)
+    assert after["generation"] == before["generation"] + 1 == shown["generation"]
+    assert shown["verdict"]["enrollment_generation"] >= after["generation"]
+    changed = {k for k in after if after[k] != before[k]}
+    assert changed == {"generation", "issued_ms", "metadata", "proof"}
+    assert after["metadata"] == "rack 9"
+
+
+def test_update__that_is_so_already__publishes_nothing(ops):
+    check(ops.site.cli("agent", "update", "ann", "--metadata", "rack 10"), OK)
+    before = newest(ops.site, "ann")
+    done = check(ops.site.cli("agent", "update", "ann", "--metadata", "rack 10", "--no-allow-padded"), OK)
+    assert "is so already" in done.stdout
+    assert newest(ops.site, "ann") == before
+
+
+@pytest.mark.parametrize(
+    "args, text",
+    (
+        ((), "nothing to change"),
+        (("--allow-padded", "--no-allow-padded"), "--no- form"),
+        (("--recovery", "maybe"), "not auto or operator"),
+        (("--silent-after-ms", "1000"), "with the fleet's other intervals"),
+    ),
+)
+def test_update__with_mistakes__is_a_usage_error(ops, args, text):
+    check(ops.site.cli("agent", "update", "ann", *args), USAGE, text)
+
+
+def test_update__of_unknown_agent_or_policy__is_not_found(ops):
+    check(ops.site.cli("agent", "update", "nobody", "--metadata", "x"), NOTFOUND, "not enrolled", "hint:")
+    check(ops.site.cli("agent", "update", "ann", "--runtime-policy", "none"), NOTFOUND, "no policy 'none'")
+
+
+def test_attest__asks_for_evidence_and_waits_for_its_verdict(ops):
+    epoch = ops.last_epoch("ann")
+    before = newest(ops.site, "ann")
+    done = check(ops.site.cli("agent", "attest", "ann", "--json"), OK)
+    shown = json.loads(done.stdout)
+    assert shown["status"] == "trusted" and shown["verdict"]["as_of_epoch"] >= epoch
+    after = newest(ops.site, "ann")
+    assert {k for k in after if after[k] != before[k]} == {"generation", "issued_ms", "proof"}
+    assert ops.events("ann") in ([], ["recovery"]), "asking for evidence is no revocation"
+
+
+def test_reaccept__without_a_reason__is_refused(ops):
+    before = newest(ops.site, "ann")
+    check(ops.site.cli("agent", "reaccept", "ann"), FAILED, "nothing to accept", "hint:")
+    assert newest(ops.site, "ann") == before
+    check(ops.site.cli("agent", "reaccept", "ann", "--force"), OK, "EK certificate serial")
+    assert newest(ops.site, "ann")["generation"] == before["generation"] + 1
+
+
+def test_old_view_of_the_topic__is_not_built_upon(ops):
+    folder = ops.site.dir / "ledger" / "enrollments" / "ann"
+    last = max(int(p.stem) for p in folder.glob("*.avro"))
+    ahead = folder / f"{last + 5}.avro"
+    ahead.write_bytes((folder / f"{last}.avro").read_bytes())
+    try:
+        check(ops.site.cli("agent", "attest", "ann"), UNTRUSTED, "bus.rollback", f"signed {last + 5}")
+        assert max(int(p.stem) for p in folder.glob("*.avro")) == last + 5, "nothing was signed"
+    finally:
+        ahead.unlink()
+
+
+def test_findings__attest_refuses_and_reaccept_starts_afresh(ops):
+    """Recovery `operator`: trust lost is not earned back by clean evidence, and not by asking for evidence."""
+    host = ops.host("olga", enrol=False)
+    ops.site.enrol("olga", "--runtime-policy", "strict", "--recovery", "operator")
+    host.ima("add", "/usr/bin/two", GOOD["/usr/bin/two"][0])
+    ops.view.wait_verdict("olga", lambda v: v["status"] == "untrusted", 20, "olga untrusted")
+    before = newest(ops.site, "olga")
+    check(ops.site.cli("agent", "attest", "olga"), FAILED, "would forget", "agent reaccept olga")
+    assert newest(ops.site, "olga") == before
+    done = check(ops.site.cli("agent", "reaccept", "olga"), UNTRUSTED, "EK certificate serial")
+    assert "/usr/bin/two" in done.stdout, "the host was judged anew, from its first entry"
+    assert newest(ops.site, "olga")["generation"] == before["generation"] + 1
+
+
+def test_new_attestation_key__is_shown_and_pinned(ops):
+    """The agent lost its state: another AK in the same TPM."""
+    host = ops.host("nina")
+    before = newest(ops.site, "nina")
+    host.agent.stop()
+    for path in sorted((host.folder / "state").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    host.start_agent()
+    host.agent.wait_output("registered", 30)
+    if not wait_for(lambda: "AK:" in ops.site.cli("agent", "reaccept", "nina").stderr, 20, "another AK"):
+        pytest.fail("no other AK")
+    after = newest(ops.site, "nina")
+    assert after["ak_public"] != before["ak_public"]
+    assert after["ek_name"] == before["ek_name"]
+    ops.trusted("nina")
+
+
+# --- keys
+
+
+@pytest.fixture
+def fresh(tmp_path_factory, bin_dir):
+    q = Quiet(tmp_path_factory.mktemp("keys"), bin_dir)
+    yield q
+    q.close()
+
+
+def keys(q, *args):
+    shown = json.loads(check(q.cli("keys", "list", "--json", *args), OK).stdout)
+    return shown["version"], {k["id"]: k for k in shown["keys"]}
+
+
+def of_role(listed, role, status="active"):
+    return [k["id"] for k in listed.values() if role in k["roles"] and k["status"] == status]
+
+
+def test_keys_worker__adds_keys_beside_the_old_ones(fresh):
+    new = fresh.site.dir / "worker2"
+    _, before = keys(fresh)
+    done = check(fresh.cli("keys", "worker", "new", str(new), "--publish", "--json"), OK)
+    shown = json.loads(done.stdout)
+    assert shown["bundle_version"] == 2 and shown["published"] and "keys retire --role worker --old" in shown["next"]
+    version, after = keys(fresh)
+    assert version == 2
+    assert {k: after[k] for k in before} == before
+    assert len(of_role(after, "worker")) == len(of_role(after, "worker_kex")) == 2
+    assert (new / "mac.prev").read_bytes() == (fresh.site.dir / "worker" / "mac.key").read_bytes()
+    assert (new / "mac.key").read_bytes() != (new / "mac.prev").read_bytes()
+    assert {p.name: oct(p.stat().st_mode & 0o777) for p in new.iterdir()} == dict.fromkeys(
+        ("sign.pem", "kex.pem", "mac.key", "mac.prev"), "0o600"
+    )
+    check(fresh.cli("keys", "worker", "new", str(new)), FAILED, "keys are never replaced", "hint:")
+    assert keys(fresh)[0] == 2, "a refusal signs nothing"
+
+
+def test_keys_without_publish__change_the_file_only(fresh):
+    done = check(fresh.cli("keys", "worker", "new", str(fresh.site.dir / "w2")), OK)
+    assert "avow topics apply" in done.stdout
+    assert keys(fresh)[0] == 1
+    check(fresh.cli("topics", "apply"), OK)
+    assert keys(fresh)[0] == 2
+
+
+def test_keys_without_root_key__says_so_and_writes_nothing(fresh):
+    root = fresh.site.dir / "root" / "root.key"
+    away = fresh.site.dir / "offline.key"
+    root.rename(away)
+    before = (fresh.site.dir / "root" / "bundle.avro").read_bytes()
+    check(fresh.cli("keys", "worker", "new", str(fresh.site.dir / "w2")), USAGE, "root key", "offline")
+    assert not (fresh.site.dir / "w2").exists()
+    assert (fresh.site.dir / "root" / "bundle.avro").read_bytes() == before
+    check(fresh.cli("keys", "worker", "new", str(fresh.site.dir / "w2"), "--root-key", str(away)), OK)
+
+
+def test_keys_on_an_old_file__are_refused(fresh):
+    """Two bundles of one version would be a split view."""
+    bundle = fresh.site.dir / "root" / "bundle.avro"
+    old = bundle.read_bytes()
+    check(fresh.cli("keys", "worker", "new", str(fresh.site.dir / "w2"), "--publish"), OK)
+    bundle.write_bytes(old)
+    check(fresh.cli("keys", "worker", "new", str(fresh.site.dir / "w3")), UNTRUSTED, "version 2 is known", "hint:")
+    assert not (fresh.site.dir / "w3").exists()
+
+
+def test_keys_tenant__resign_then_retire(fresh):
+    for agent in ("a1", "a2"):
+        fresh.enrol(agent)
+    fresh.enrol("gone", generation=3, status="removed")
+    fresh.site.push_policy("good", runtime_policy(GOOD))
+    _, listed = keys(fresh)
+    (old,) = of_role(listed, "enroll")
+    path = fresh.site.dir / "tenant" / "sign2.pem"
+    done = check(fresh.cli("keys", "tenant", "new", str(path), "--publish"), OK)
+    assert f"keys retire {old}" in done.stdout
+    check(fresh.cli("keys", "retire", old), FAILED, "still signs", "keys resign")
+    new_key = ("--set", f"cli.tenant_key={path}")
+    shown = json.loads(check(fresh.cli("keys", "resign", "--json", *new_key), OK).stdout)
+    assert (shown["enrollments"], shown["policies"], shown["failed"]) == (3, 1, 0)
+    shown = json.loads(check(fresh.cli("keys", "resign", "--json", *new_key), OK).stdout)
+    assert (shown["enrollments"], shown["policies"], shown["unchanged"]) == (0, 0, 4)
+    check(fresh.cli("keys", "retire", old, "--publish", *new_key), OK)
+    _, listed = keys(fresh)
+    assert of_role(listed, "enroll", "verify_only") == [old]
+    agents = json.loads(check(fresh.cli("agent", "list", "--json"), OK).stdout)
+    assert len(agents) == 2, agents
+    check(fresh.cli("policy", "get", "good"), OK)
+    check(fresh.cli("policy", "push", "good", str(fresh.site.folder / "policy-good.json")), OK)
+    check(fresh.cli("keys", "retire", old), FAILED, "verify_only already")
+
+
+def test_keys_retire__leaves_no_role_without_a_key(fresh):
+    _, listed = keys(fresh)
+    (worker,) = of_role(listed, "worker")
+    check(fresh.cli("keys", "retire", worker), FAILED, "no active key with role worker", "--force")
+    check(fresh.cli("keys", "retire", "--role", "worker", "--old"), NOTFOUND, "no older one")
+    check(fresh.cli("keys", "retire", "--role", "king", "--old"), USAGE, "'king' is no role")
+    check(fresh.cli("keys", "retire"), USAGE, "needs ID")
+    check(fresh.cli("keys", "retire", "00" * 8), NOTFOUND, "keys list")
+    check(fresh.cli("keys", "worker", "new", str(fresh.site.dir / "w2"), "--publish"), OK)
+    check(fresh.cli("keys", "revoke", worker, "--publish"), OK)
+    assert of_role(keys(fresh)[1], "worker", "revoked") == [worker]
+
+
+def test_keys_root__two_keys_then_the_new_one(fresh):
+    folder = fresh.site.dir / "root2"
+    check(fresh.cli("keys", "root", "new", str(folder)), OK)
+    both, alone = (folder / "root.pem").read_text(), (folder / "root-new.pem").read_text()
+    assert both.count("BEGIN PUBLIC KEY") == 2 and alone.count("BEGIN PUBLIC KEY") == 1
+    sign = ("keys", "root", "sign", "--root-key", str(folder / "root.key"), "--publish")
+    check(fresh.cli(*sign), USAGE, "nobody here would accept", "root.pem with two keys")
+    assert keys(fresh)[0] == 1
+    check(fresh.cli(*sign, "--set", f"cli.root={folder / 'root.pem'}"), OK)
+    assert keys(fresh, "--set", f"cli.root={folder / 'root-new.pem'}")[0] == 2
+    check(fresh.cli("keys", "list"), OK, "not in the root file")  # the old one still stands there, uncompacted
