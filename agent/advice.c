@@ -52,6 +52,10 @@ static const struct advice registrar[] = {
                                                 "than registrar.url has"},
     {"wrong version number", "the port in registrar.url speaks no TLS; the agent never tries http "
                              "instead of https"},
+    {"SSL_connect",
+     "is the port in registrar.url one for TLS? The agent never tries http instead of "
+     "https"},
+    {"setting certificate", "registrar.ca holds no certificates"},
     {"CA file", "registrar.ca: the file is missing or not readable for the agent's user"},
     {"belongs to another TPM",
      "this agent.id is registered with another TPM: choose another id, or "
@@ -87,6 +91,8 @@ const char *avow_advice_registrar(const struct avow_err *why, bool has_cert)
     const char *got = find(registrar, AVOW_ARRAY_LEN(registrar), why->msg);
     if (got)
         return got;
+    if (why->rc == AVOW_TPM)
+        return "the TPM failed, not the registrar; the agent tries again";
     if (why->rc == AVOW_UNREACHABLE)
         return "is the registrar up, and registrar.url right? The agent attests meanwhile and "
                "keeps "

@@ -111,8 +111,8 @@ static void read_as_user(struct reading *r, const char *section, const char *key
                 rights ? " has to read it: chgrp it and chmod 0640, and its folders 0750" : "");
 }
 
-/* librdkafka says "PEM lib" when it connects for the first time; here it is known which file. */
-static void read_pem(struct reading *r, const char *key, const char *path)
+/* Client libraries find out when they connect for the first time, and do not name the setting. */
+static void read_pem(struct reading *r, const char *section, const char *key, const char *path)
 {
     static const char begin[] = "-----BEGIN ";
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
@@ -124,7 +124,7 @@ static void read_pem(struct reading *r, const char *key, const char *path)
     if (text.ptr)
         avow_wipe(text.ptr, text.cap); /* it may be a key */
     if (!good)
-        r->rc = bad(r->c, "kafka", key, r->err, "%s holds no PEM text", path);
+        r->rc = bad(r->c, section, key, r->err, "%s holds no PEM text", path);
 }
 
 /* ssl.ca.location, ssl.certificate.location, ssl.key.location, ...; "probe" is no file. */
@@ -136,7 +136,7 @@ static void read_location(void *arg, const char *key, const char *value)
         return;
     read_as_user(arg, "kafka", key, value);
     if (!avow_cstr_eq(key, "ssl.keystore.location")) /* PKCS#12 */
-        read_pem(arg, key, value);
+        read_pem(arg, "kafka", key, value);
 }
 
 enum avow_rc avow_agent_check_files(const struct avow_conf *c, const struct avow_privilege *p,
@@ -145,8 +145,10 @@ enum avow_rc avow_agent_check_files(const struct avow_conf *c, const struct avow
     struct reading r = {.c = c, .p = p, .err = err};
     const char *ca = avow_conf_str(c, "registrar", "ca");
     read_as_user(&r, "agent", "boot_id_file", avow_conf_str(c, "agent", "boot_id_file"));
-    if (*ca)
+    if (*ca) {
         read_as_user(&r, "registrar", "ca", ca);
+        read_pem(&r, "registrar", "ca", ca);
+    }
     avow_conf_each_passthrough(c, read_location, &r);
     return r.rc;
 }

@@ -128,7 +128,7 @@ class Host:
         path.write_bytes(content)
         return path
 
-    def start_agent(self, **settings: str) -> Proc:
+    def agent_command(self, **settings: str) -> list[str]:
         """settings: section__key=value; kept for later starts."""
         self.settings.update(settings)
         values = {
@@ -142,11 +142,11 @@ class Host:
             **{k.replace("__", "."): v for k, v in self.settings.items()},
         }
         sets = [word for k, v in values.items() for word in ("--set", f"{k}={v}")]
-        self.agent = Proc(
-            f"agent {self.name}",
-            [self.site.bin / "avow-agent", "--config", self.site.dir / "conf" / "agent.conf", *sets],
-            self.folder / "agent.log",
-        )
+        return [str(w) for w in (self.site.bin / "avow-agent", "--config", self.site.dir / "conf" / "agent.conf", *sets)]
+
+    def start_agent(self, env: dict[str, str] | None = None, **settings: str) -> Proc:
+        command = self.agent_command(**settings)
+        self.agent = Proc(f"agent {self.name}", command, self.folder / "agent.log", env)
         return self.agent
 
 
