@@ -70,9 +70,7 @@ def bin_dir() -> Path:
     return path
 
 
-@pytest.fixture
-def new_site(tmp_path_factory, bin_dir):
-    """Makes an installation on a Kafka of its own: new_site(nodes=3)."""
+def site_maker(tmp_path_factory, bin_dir):
     made = []
 
     def make(**kw) -> Thread:
@@ -83,6 +81,18 @@ def new_site(tmp_path_factory, bin_dir):
     yield make
     for site in made:
         site.close()
+
+
+@pytest.fixture
+def new_site(tmp_path_factory, bin_dir):
+    """Makes an installation on a Kafka of its own: new_site(nodes=3)."""
+    yield from site_maker(tmp_path_factory, bin_dir)
+
+
+@pytest.fixture(scope="module")
+def module_site(tmp_path_factory, bin_dir):
+    """As new_site, for the tests of a file."""
+    yield from site_maker(tmp_path_factory, bin_dir)
 
 
 def started(site: Site, before_topics=None, strict: bool = True) -> Thread:

@@ -60,7 +60,7 @@ class Field:
         self.tenant = Signer.load(site.dir / "tenant" / "sign.pem")
         self.worker = Signer.load(site.dir / "worker" / "sign.pem")
         self.registrar = Signer.load(site.dir / "registrar" / "sign.pem")
-        self.mac = (site.dir / "worker" / "mac.key").read_bytes()
+        self.macs = [(site.dir / "worker" / "mac.key").read_bytes()]
         bootstrap = site.broker.bootstrap
         self.bundle = Bundle(site.dir)
         self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 2})
@@ -104,6 +104,11 @@ class Field:
         return done[0][1].offset()
 
     # --- Reading
+
+    def leader(self, topic: str, partition: int) -> int:
+        """The number of the broker that leads a partition."""
+        meta = self.group.list_topics(self.prefix + topic, timeout=10).topics[self.prefix + topic]
+        return meta.partitions[partition].leader
 
     def newest(self, topic: str, key: str) -> topics.Record:
         return [r for r in self.watch.all(self.prefix + topic) if r.key == key.encode() and r.value is not None][-1]
@@ -207,11 +212,8 @@ class Field:
         out = []
         for r in self.watch.all(self.prefix + "state"):
             if r.key == agent.encode() and r.value is not None:
-                try:
-                    records.verify_mac(r.value, self.mac)
-                except records.Refused:  # written by somebody else
-                    continue
-                out.append(records.decode(r.value)[1])
+                if any(records.is_mac_by(r.value, key) for key in self.macs):
+                    out.append(records.decode(r.value)[1])
         return out
 
     def wait_state(self, agent: str, accept, timeout: float, what: str) -> dict:
@@ -281,6 +283,10 @@ class Field:
     def events(self, agent: str) -> list[str]:
         return [r["class"] for r in self.view.revocations(agent) if r["class"] != "alarm"]
 
+    def dead_letters(self, agents) -> list[dict]:
+        keys = {a.encode() for a in agents}
+        return [d for d in self.view.dead_letters() if d["key"] in keys]
+
     # --- Workers
 
     def stop_worker(self, name: str = "w1") -> None:
@@ -315,6 +321,11 @@ class SoftHost(Machine):
         super().__init__(name, field.fleet, tpm)
         self.field, self.policy, self.generation, self.obeyed = field, policy, 0, 0
         self.partition = field.partition(name)
+
+    @classmethod
+    def make(cls, field: Field, name: str) -> "SoftHost":
+        """One that is not enrolled yet."""
+        return cls(field, name, SoftTpm(), "good")
 
     # --- Enrolment
 
