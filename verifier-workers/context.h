@@ -12,8 +12,8 @@
 #include "avow/trust/proof.h"
 #include "policy_store.h"
 
-#define AVOW_WORKER_OWNER_MAX 64u /* transactional id (schema Marker.owner) */
-#define AVOW_WORKER_TOPIC_MAX 160u
+#define AVOW_WORKER_OWNER_MAX 64u  /* transactional id (schema Marker.owner) */
+#define AVOW_WORKER_TOPIC_MAX 129u /* 128 and NUL: schemas/deadletter.avsc */
 #define AVOW_WORKER_ARENA_MAX                                                                      \
     (64u * 1024u * 1024u) /* one step: an evidence of 1 MB, fanned out                             \
                            */

@@ -567,6 +567,23 @@ static void test_clock__key_of_a_future_marker_revoked__goes_on(void **state)
     world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
 }
 
+/* A dead letter names the topic; one that cannot hold the name would stop its partition for ever.
+ */
+static void test_topics__name_longer_than_a_dead_letter_holds__refused(void **state)
+{
+    (void)state;
+    struct avow_worker_topics t;
+    char prefix[160];
+    memset(prefix, 'a', sizeof prefix);
+    for (size_t len = 100; len < 140; len++) {
+        prefix[len] = '\0';
+        if (avow_worker_topics_init(&t, prefix))
+            assert_true(strlen(t.name[AVOW_TOPIC_EVIDENCE]) <= 128); /* schemas/deadletter.avsc */
+        prefix[len] = 'a';
+    }
+    assert_true(avow_worker_topics_init(&t, "avow."));
+}
+
 /* --- Bundle --- */
 
 static void test_bundle__not_acceptable__the_old_one_stays(void **state)
@@ -682,6 +699,7 @@ int main(void)
         T(test_marker__older_epoch_with_a_newer_quote__drop_replay),
         T(test_marker__older_than_memory__drop_marker_expired),
         T(test_clock__broker_stamps_an_hour_ahead__stops_until_repaired),
+        T(test_topics__name_longer_than_a_dead_letter_holds__refused),
         T(test_clock__marker_from_the_future__stops),
         T(test_clock__marker_of_a_worker_that_is_ahead__refused),
         T(test_clock__key_of_a_future_marker_revoked__goes_on),
