@@ -19,6 +19,7 @@
 #include "avow/base/banned.h"
 
 #define SAMPLES_MAX 100000u
+#define WARM_UP 10u /* records that wait for connections and metadata */
 #define VALUE_MAX 4096u
 #define FILL 0x5A
 
@@ -131,8 +132,8 @@ static int compare(const void *a, const void *b)
 static void print_latency(struct clients *k)
 {
     size_t n = k->samples_count;
-    if (n) /* the first waits for connections and metadata */
-        memmove(k->samples, k->samples + 1, --n * sizeof *k->samples);
+    if (n > WARM_UP)
+        memmove(k->samples, k->samples + WARM_UP, (n -= WARM_UP) * sizeof *k->samples);
     qsort(k->samples, n, sizeof *k->samples, compare);
     printf("{\"samples\":%zu,\"p50\":%.2f,\"p99\":%.2f,\"max\":%.2f,\"failed\":%llu}\n", n,
            n ? k->samples[(n + 1) / 2 - 1] : 0, n ? k->samples[(n * 99 + 99) / 100 - 1] : 0,

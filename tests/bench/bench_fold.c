@@ -182,9 +182,7 @@ int main(int argc, char **argv)
         .unit = "1/s per core",
         .baseline = 1e9 / result.b_ns,
         .baseline_what = "OpenSSL's SHA-1 and SHA-256 of the template data and the extension",
-        .ratio = result.ratio,
-        .goal = "ratio >= 0.6",
-        .met = result.ratio >= 0.6});
+        .ratio = result.ratio});
     fprintf(stderr, "P2: %.0f ns against %.0f ns an entry, %zu in an evidence, spread %.1f %%\n",
             result.a_ns, result.b_ns, f.entries, 100 * result.spread);
     EVP_MD_CTX_free(f.md);
