@@ -93,22 +93,30 @@ static enum avow_rc read_list(struct avow_ima_store *s, struct avow_buf *out, st
     return AVOW_OK;
 }
 
-/* The file that stands in for securityfs' runtime_measurements_count. */
-static enum avow_rc write_count(struct avow_ima_store *s, struct avow_err *err)
+static enum avow_rc count_list(struct avow_ima_store *s, struct avow_ima_tally *out,
+                               struct avow_err *err)
 {
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf list, text;
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf list;
     avow_buf_init(&list, LIST_MAX);
-    avow_buf_init(&text, 32);
     enum avow_rc rc = read_list(s, &list, err);
     if (rc)
         return rc;
     struct avow_rd r = avow_rd_make(avow_buf_bytes(&list));
     struct avow_ima_entry e;
-    uint64_t n = 0;
+    *out = (struct avow_ima_tally){.bytes = list.len};
     while (avow_ima_entry_next(&r, &e) == AVOW_IMA_ENTRY)
-        n++;
-    avow_buf_printf(&text, "%" PRIu64 "\n", n);
-    return avow_file_write(s->count, avow_buf_bytes(&text), 0644, err);
+        out->entries++;
+    return AVOW_OK;
+}
+
+/* The file that stands in for securityfs' runtime_measurements_count. */
+static enum avow_rc write_count(struct avow_ima_store *s, uint64_t entries, struct avow_err *err)
+{
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
+    avow_buf_init(&text, 32);
+    avow_buf_printf(&text, "%" PRIu64 "\n", entries);
+    enum avow_rc rc = avow_buf_status(&text, err);
+    return rc ? rc : avow_file_write(s->count, avow_buf_bytes(&text), 0644, err);
 }
 
 static bool write_all(int fd, struct avow_bytes b)
@@ -148,8 +156,7 @@ static enum avow_rc append(struct avow_ima_store *s, struct avow_bytes entry, st
 static enum avow_rc extend(struct avow_ima_store *s, const struct avow_tpm_extend *values,
                            struct avow_err *err)
 {
-    enum avow_rc rc = avow_tpm_pcr_extend(s->tpm, PCR_IMA, values, s->banks.count, err);
-    return rc ? rc : write_count(s, err);
+    return avow_tpm_pcr_extend(s->tpm, PCR_IMA, values, s->banks.count, err);
 }
 
 enum avow_rc avow_ima_store_init(struct avow_ima_store *s, struct avow_err *err)
@@ -175,11 +182,14 @@ enum avow_rc avow_ima_store_init(struct avow_ima_store *s, struct avow_err *err)
     rc = avow_ima_emit(&m, &s->banks, &entry, values, err);
     if (!rc) /* a new file in place of the old one: readers see that it is another boot's */
         rc = avow_file_write(s->list, avow_buf_bytes(&entry), 0644, err);
-    return rc ? rc : extend(s, values, err);
+    if (!rc)
+        rc = extend(s, values, err);
+    return rc ? rc : write_count(s, 1, err);
 }
 
-enum avow_rc avow_ima_store_add(struct avow_ima_store *s, const struct avow_ima_measurement *m,
-                                struct avow_err *err)
+/* Entry first, then the PCR, as the kernel does. */
+static enum avow_rc add_one(struct avow_ima_store *s, const struct avow_ima_measurement *m,
+                            struct avow_ima_tally *tally, struct avow_err *err)
 {
     struct avow_tpm_extend values[AVOW_TPM_BANKS_MAX];
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf entry;
@@ -187,7 +197,35 @@ enum avow_rc avow_ima_store_add(struct avow_ima_store *s, const struct avow_ima_
     enum avow_rc rc = avow_ima_emit(m, &s->banks, &entry, values, err);
     if (!rc)
         rc = append(s, avow_buf_bytes(&entry), err);
-    return rc ? rc : extend(s, values, err);
+    if (rc)
+        return rc;
+    tally->bytes += entry.len;
+    tally->entries++;
+    return extend(s, values, err);
+}
+
+enum avow_rc avow_ima_store_add_many(struct avow_ima_store *s, const struct avow_ima_measurement *m,
+                                     size_t n, struct avow_ima_tally *tally, struct avow_err *err)
+{
+    struct stat st;
+    enum avow_rc rc = AVOW_OK;
+    if (stat(s->list, &st))
+        return io_error(s->list, err);
+    if (!tally->entries || tally->bytes != (uint64_t)st.st_size)
+        rc = count_list(s, tally, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < n && !rc; i++)
+        rc = add_one(s, &m[i], tally, err);
+    enum avow_rc counted = write_count(s, tally->entries, rc ? NULL : err);
+    return rc ? rc : counted;
+}
+
+enum avow_rc avow_ima_store_add(struct avow_ima_store *s, const struct avow_ima_measurement *m,
+                                struct avow_err *err)
+{
+    struct avow_ima_tally tally = {0};
+    return avow_ima_store_add_many(s, m, 1, &tally, err);
 }
 
 enum avow_rc avow_ima_store_has(struct avow_ima_store *s, const struct avow_ima_measurement *m,

@@ -22,6 +22,15 @@ enum avow_rc avow_ima_store_init(struct avow_ima_store *s, struct avow_err *err)
  * fails), AVOW_LIMIT. */
 enum avow_rc avow_ima_store_add(struct avow_ima_store *s, const struct avow_ima_measurement *m,
                                 struct avow_err *err) AVOW_MUST_CHECK;
+/* The same for several, with the count written once, at the end; what was added before a failure
+ * stays, as on a host. `tally` is the caller's, zero at first: it spares counting the list again as
+ * long as nobody else adds to it. */
+struct avow_ima_tally {
+    uint64_t bytes, entries; /* of the list, when last looked at */
+};
+enum avow_rc avow_ima_store_add_many(struct avow_ima_store *s, const struct avow_ima_measurement *m,
+                                     size_t n, struct avow_ima_tally *tally,
+                                     struct avow_err *err) AVOW_MUST_CHECK;
 /* True if the list has this very measurement already: the kernel measures a file once per content.
  */
 enum avow_rc avow_ima_store_has(struct avow_ima_store *s, const struct avow_ima_measurement *m,

@@ -6,12 +6,14 @@
 #include "avow/base/hex.h"
 #include "avow/base/log.h"
 #include "ima_store.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "avow/base/banned.h"
 
@@ -27,6 +29,8 @@ static const char usage[] =
     "  measure PATH...      hash files (folders: all files below) and add them, once per content\n"
     "  add PATH DIGEST      add an entry; DIGEST is hex, or ALG:hex (default sha256)\n"
     "  violation PATH       add a violation: zeros in the list, ones in the PCR\n"
+    "  stream               add what lines of standard input say: DIGEST PATH or violation PATH;\n"
+    "                       says `added N` when what was there is listed and extended\n"
     "TCTI: default from AVOW_TPM_TCTI\n";
 
 struct args {
@@ -103,19 +107,11 @@ static enum avow_rc cmd_measure(struct avow_ima_store *s, const struct args *a,
 
 static enum avow_rc cmd_add(struct avow_ima_store *s, const struct args *a, struct avow_err *err)
 {
-    struct avow_str text = avow_str_from(a->rest[1]);
     struct avow_digest digest;
-    enum avow_hash alg = AVOW_HASH_SHA256;
-    const char *colon = strchr(text.ptr, ':');
-    if (colon) {
-        if (!avow_hash_from_name((struct avow_str){text.ptr, (size_t)(colon - text.ptr)}, &alg))
-            return avow_err_set(err, AVOW_USAGE, 0, "unknown hash in %s", text.ptr);
-        text = avow_str_from(colon + 1);
-    }
-    digest.len = avow_hash_len(alg);
-    if (!avow_hex_decode(digest.bytes, digest.len, text))
-        return avow_err_set(err, AVOW_USAGE, 0, "%s is not a %s digest in hex", a->rest[1],
-                            avow_hash_name(alg));
+    enum avow_hash alg;
+    enum avow_rc rc = avow_ima_digest_parse(avow_str_from(a->rest[1]), &alg, &digest, err);
+    if (rc)
+        return rc;
     const struct avow_ima_measurement m = {
         .alg = alg, .digest = avow_digest_bytes(&digest), .path = avow_str_from(a->rest[0])};
     return add(s, &m, err);
@@ -168,6 +164,8 @@ static bool parse(int argc, char **argv, struct args *a)
 
 static enum avow_rc run(const struct args *a, struct avow_err *err)
 {
+    if (avow_cstr_eq(a->command, "stream") && !a->count)
+        return avow_ima_stream(a->list, a->tcti, STDIN_FILENO, err);
     for (size_t i = 0; i < AVOW_ARRAY_LEN(commands); i++) {
         if (!avow_cstr_eq(commands[i].name, a->command))
             continue;
