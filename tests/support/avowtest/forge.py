@@ -265,6 +265,31 @@ class Machine:
             **changes,
         }
 
+    def parts(self, n: int) -> list[bytes]:
+        """The entries that are due, in n parts of about as many."""
+        due, out = self.entries[self.next :], []
+        for i in range(n):
+            frame = b"".join(due[len(due) * i // n : len(due) * (i + 1) // n])
+            out.append(b"\1" + struct.pack(">I", len(frame)) + frame)
+        return out
+
+    def evidence_in_parts(self, marker: dict, cut: list[bytes], /, **changes) -> list[bytes]:
+        """The head, and the records of the other parts; `changes` are to the body, and signed with it."""
+        links = [bytes(32)]
+        for part in reversed(cut):
+            links.insert(0, sha256(sha256(part), links[0]))
+        changes = {"parts": len(cut), "link": links[0], **changes}
+        body = records.encode("body", self.body(marker, cut[0], **changes))
+        attest, signature = self.tpm.quote(records.qualifying_data(self.fleet, self.name, marker["nonce"], body))
+        self.next, self.all_values = len(self.entries), False
+        nexts = [*links[1:-1], None]
+        head = {"kind": "avow", "attest": attest, "signature": signature, "body": body, "part": cut[0], "next": nexts[0]}
+        out = [records.encode("evidence", head)]
+        for i in range(1, len(cut)):
+            fields = {"tag": sha256(attest)[:16], "index": i + 1, "part": cut[i], "next": nexts[i]}
+            out.append(records.encode("evidence_part", fields))
+        return out
+
     def evidence(self, marker: dict, **changes) -> bytes:
         """The next evidence, answering `marker`; `changes` are to the body, and signed with it."""
         frame = b"".join(self.entries[self.next :])

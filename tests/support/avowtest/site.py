@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,6 +115,7 @@ class Host:
     folder: Path
     agent: Proc | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    proxy: Proc | None = None
 
     @property
     def ima_log(self) -> Path:
@@ -121,6 +123,27 @@ class Host:
 
     def ima(self, *args: str) -> str:
         return self.site.run("avow-ima-emulator", "--tcti", self.tcti, "--list", str(self.ima_log), *args)
+
+    def slow_tpm(self, quote_delay_ms: int) -> None:
+        """From now on quotes take that much longer, and several clients may hold a connection to the TPM."""
+        upstream = self.tcti.removeprefix("swtpm:path=")
+        listen = str(Path(upstream).with_name("slow.sock"))
+        self.proxy = Proc(
+            f"tpm proxy {self.name}",
+            [sys.executable, "-m", "avowtest.tpmproxy", upstream, listen, quote_delay_ms],
+            self.folder / "proxy.log",
+            env={"PYTHONPATH": str(SUPPORT)},
+        )
+        self.proxy.wait_output("ready", 10)
+        self.tcti = f"swtpm:path={listen}"
+
+    def ima_stream(self) -> subprocess.Popen:
+        """The emulator, measuring what is written to its standard input: lines of DIGEST PATH."""
+        return subprocess.Popen(
+            [self.site.bin / "avow-ima-emulator", "--tcti", self.tcti, "--list", self.ima_log, "stream"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
 
     def file(self, name: str, content: bytes) -> Path:
         path = self.folder / "root" / name.lstrip("/")
@@ -183,6 +206,7 @@ class Site:
 
     def close(self) -> None:
         procs = [h.agent for h in self.hosts.values()] + list(self.workers.values()) + [self.registrar]
+        procs += [h.proxy for h in self.hosts.values()]
         for proc in procs:
             if proc:
                 proc.kill()
