@@ -6,13 +6,13 @@ import signal
 import time
 
 import pytest
-from avowtest import records
+from avowtest import records, topics
 from avowtest.site import Site, runtime_policy, wait_for
 
 from conftest import GOOD, ROOT, started
 from test_cli import FAILED, NOTFOUND, OK, UNTRUSTED, USAGE, Quiet, Tail, avow, check, options_in  # noqa: F401
 
-COMMANDS = ["agent update", "agent reaccept", "agent attest"]
+COMMANDS = ["agent update", "agent reaccept", "agent attest", "doctor"]
 COMMANDS += [f"keys {x}" for x in ("list", "worker", "tenant", "root", "resign", "retire", "revoke")]
 
 
@@ -268,3 +268,88 @@ def test_keys_root__two_keys_then_the_new_one(fresh):
     check(fresh.cli(*sign, "--set", f"cli.root={folder / 'root.pem'}"), OK)
     assert keys(fresh, "--set", f"cli.root={folder / 'root-new.pem'}")[0] == 2
     check(fresh.cli("keys", "list"), OK, "not in the root file")  # the old one still stands there, uncompacted
+
+
+def new_bundle(t):
+    """The outsider reads the bundle again; what a key of the past signed is history to him."""
+    site = t.site
+    values = [r.value for r in topics.read(site.broker.bootstrap, "avow.trust") if r.key == b"bundle" and r.value]
+    t.view.trust, t.view.strict = records.Trust(values[-1], site.dir / "root" / "root.pem"), False
+
+
+def test_rotation_on_kafka__with_a_running_agent__no_silence_and_no_drop(new_site):
+    """Worker and tenant keys, one after the other, under an agent that attests all the time."""
+    t = new_site(partitions=1)
+    site = t.site
+    t.host("rosa")
+    before = t.trusted("rosa")
+    started_at = before["as_of_epoch"]
+    site.avow("keys", "worker", "new", str(site.dir / "worker2"), "--publish")
+    t.trusted("rosa", t.last_epoch("rosa") + 2)  # everybody has the bundle
+    site.workers["w1"].stop()
+    new_keys = {"worker__keys": str(site.dir / "worker2")}
+    site.start_worker("w2", **new_keys)
+    new_bundle(t)
+    t.trusted("rosa", t.last_epoch("rosa") + 1, timeout=40)
+    site.avow("keys", "retire", "--role", "worker", "--old", "--publish")
+    path = site.dir / "tenant" / "sign2.pem"
+    old = json.loads(site.avow("keys", "list", "--json"))["keys"][0]["id"]
+    site.avow("keys", "tenant", "new", str(path), "--publish")
+    new_key = ("--set", f"cli.tenant_key={path}")
+    site.avow("keys", "resign", *new_key)
+    site.avow("keys", "retire", old, "--publish", *new_key)
+    new_bundle(t)
+    after = t.trusted("rosa", t.last_epoch("rosa") + 2, timeout=40)
+    assert after["as_of_epoch"] > started_at
+    events = [records.decode(r.value)[1]["class"] for r in t.view.follower.all("avow.revocations")]
+    assert "silent" not in events and "revocation" not in events, events
+    assert sum(d["count"] for d in after["dropped"]) == sum(d["count"] for d in before["dropped"])
+    assert after["appraised"] > before["appraised"], "the state went on, it did not begin anew"
+
+
+# --- doctor
+
+
+def doctor(site, code, *args):
+    done = check(site.cli("doctor", "--json", "--replication", "1", *args), code)
+    shown = json.loads(done.stdout)
+    bad = {c["check"]: c for c in shown["checks"] if not c["ok"]}
+    assert shown["problems"] == len([c for c in shown["checks"] if not c["ok"]])
+    assert all(c["next"] for c in bad.values()), "every problem has a next step"
+    return bad
+
+
+def test_doctor__healthy_installation__has_no_problem(ops):
+    ops.trusted("ann")
+    assert doctor(ops.site, OK) == {}
+    shown = check(ops.site.cli("doctor", "--replication", "1"), OK).stdout
+    for name in ("broker", "trust bundle", "bundle file", "tenant key", "topics", "workers", "states", "enrolments"):
+        assert re.search(rf"^ok +{name} ", shown, re.M), shown
+
+
+def test_doctor__without_broker__says_what_to_do(bin_dir, ops):
+    bad = doctor(ops.site, FAILED, "--set", "kafka.bootstrap.servers=127.0.0.1:1")
+    assert "bootstrap.servers" in bad["broker"]["next"]
+
+
+def test_doctor__finds_what_is_wrong(fresh):
+    assert set(doctor(fresh.site, FAILED)) == {"workers"}
+    fresh.enrol("back", generation=2)
+    ledger = fresh.site.dir / "ledger" / "enrollments" / "back"
+    ledger.mkdir(parents=True)
+    (ledger / "7.avro").write_bytes(b"")
+    bad = doctor(fresh.site, FAILED)
+    assert "back" in bad["enrolments"]["text"] and "rollback" in bad["enrolments"]["next"]
+    assert "back" in bad["verdicts"]["text"]
+    (ledger / "7.avro").unlink()
+    fresh.put("verdicts", "back", fresh.verdict("back", enrollment_generation=9))
+    bad = doctor(fresh.site, FAILED)
+    assert "newer enrolment than stands" in bad["verdicts"]["text"]
+    fresh.put("verdicts", "back", fresh.verdict("back", seq=2, lasts_ms=-1, enrollment_generation=2))
+    bad = doctor(fresh.site, FAILED)
+    assert set(bad) == {"workers", "trust"} and "back" in bad["trust"]["text"]
+    (fresh.site.dir / "tenant" / "sign.pem").chmod(0o644)
+    check(fresh.cli("keys", "worker", "new", str(fresh.site.dir / "w2")), OK)
+    bad = doctor(fresh.site, FAILED)
+    assert "644" in bad["tenant key"]["text"]
+    assert "topics apply" in bad["bundle file"]["next"]
