@@ -70,7 +70,7 @@ static void test_evidence__tampered_file__exactly_one_revocation(void **state)
     world_check_exactly_once(&f->w, "host-1");
 }
 
-static void test_evidence__sent_twice__second_is_a_replay(void **state)
+static void test_AR1__sent_twice__second_is_a_replay(void **state)
 {
     struct fixture *f = *state;
     struct avow_bytes e = world_attest(&f->w, &f->a);
@@ -88,7 +88,7 @@ static void test_evidence__sent_twice__second_is_a_replay(void **state)
     assert_int_equal(s.dropped[0].count, 1);
 }
 
-static void test_evidence__not_attributable__dropped_and_harmless(void **state)
+static void test_AQ7__flipped_in_flight__dropped_and_harmless(void **state)
 {
     static const uint8_t nonce[32] = {1};
     static const struct {
@@ -120,7 +120,7 @@ static void test_evidence__not_attributable__dropped_and_harmless(void **state)
     assert_int_equal(world_revocations(&f->w, NULL, -1, NULL), 0);
 }
 
-static void test_evidence__self_made_nonce__drop_marker(void **state)
+static void test_AF1__self_made_nonce__drop_marker(void **state)
 {
     struct fixture *f = *state;
     struct avow_marker m;
@@ -132,7 +132,7 @@ static void test_evidence__self_made_nonce__drop_marker(void **state)
     world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
 }
 
-static void test_evidence__of_somebody_else__dropped(void **state)
+static void test_AQ9__of_somebody_else__dropped(void **state)
 {
     struct fixture *f = *state;
     struct rig_agent stranger;
@@ -152,7 +152,7 @@ static void test_evidence__of_somebody_else__dropped(void **state)
     rig_deinit(&stranger);
 }
 
-static void test_records__malformed__dead_letters_and_on(void **state)
+static void test_AD6_AD7_AD8__malformed__dead_letters_and_on(void **state)
 {
     static const uint8_t unknown_schema[] = {0xC3, 0x01, 1, 2, 3, 4, 5, 6, 7, 8, 0};
     static const uint8_t no_frame[] = {0x00, 0x01, 0x02};
@@ -186,7 +186,7 @@ static void test_records__malformed__dead_letters_and_on(void **state)
     world_expect(w, "host-1", AVOW_STATUS_TRUSTED);
 }
 
-static void test_drops__flood__dead_letters_are_limited_and_one_alarm(void **state)
+static void test_AM2__flood__dead_letters_are_limited_and_one_alarm(void **state)
 {
     struct fixture *f = *state;
     struct avow_marker m;
@@ -272,12 +272,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_evidence__good__trusted),
         T(test_evidence__tampered_file__exactly_one_revocation),
-        T(test_evidence__sent_twice__second_is_a_replay),
-        T(test_evidence__not_attributable__dropped_and_harmless),
-        T(test_evidence__self_made_nonce__drop_marker),
-        T(test_evidence__of_somebody_else__dropped),
-        T(test_records__malformed__dead_letters_and_on),
-        T(test_drops__flood__dead_letters_are_limited_and_one_alarm),
+        T(test_AR1__sent_twice__second_is_a_replay),
+        T(test_AQ7__flipped_in_flight__dropped_and_harmless),
+        T(test_AF1__self_made_nonce__drop_marker),
+        T(test_AQ9__of_somebody_else__dropped),
+        T(test_AD6_AD7_AD8__malformed__dead_letters_and_on),
+        T(test_AM2__flood__dead_letters_are_limited_and_one_alarm),
         T(test_evidence__clock_beyond_63_bits__dropped_and_others_go_on),
         T(test_evidence__gap__directive_and_heal),
         T(test_verdict__steady_state__refreshed_not_repeated),

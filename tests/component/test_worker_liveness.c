@@ -39,7 +39,7 @@ static void heartbeats(struct fixture *f, unsigned worker, uint64_t ms)
     }
 }
 
-static void test_silence__after_silent_after__once_and_recovers_once(void **state)
+static void test_AL10__silence__once_and_recovers_once(void **state)
 {
     struct fixture *f = *state;
     struct avow_revocation r;
@@ -59,7 +59,7 @@ static void test_silence__after_silent_after__once_and_recovers_once(void **stat
     world_check_exactly_once(&f->w, "host-1");
 }
 
-static void test_silence__returns_bad__untrusted(void **state)
+static void test_AL10__returns_bad__untrusted(void **state)
 {
     struct fixture *f = *state;
     world_run(&f->w, 0, 120000);
@@ -70,7 +70,7 @@ static void test_silence__returns_bad__untrusted(void **state)
     assert_int_equal(world_revocations(&f->w, "host-1", AVOW_REVOCATION_CLASS_REVOCATION, NULL), 1);
 }
 
-static void test_outage__all_workers_down__no_silence(void **state)
+static void test_AL1_AL2__all_workers_down__only_the_dead_are_silent(void **state)
 {
     struct fixture *f = *state;
     world_stop(&f->w, 0);
@@ -93,7 +93,7 @@ static void test_outage__stalled_process__no_silence(void **state)
     assert_int_equal(world_revocations(&f->w, NULL, -1, NULL), 0);
 }
 
-static void test_crash_loop__dead_agent__found_all_the_same(void **state)
+static void test_AL3__crash_loop__dead_agent_found_all_the_same(void **state)
 {
     struct fixture *f = *state;
     world_stop(&f->w, 0);
@@ -108,7 +108,7 @@ static void test_crash_loop__dead_agent__found_all_the_same(void **state)
     assert_in_range(rounds, 2, 3);
 }
 
-static void test_drip__hour_old_evidence__does_not_look_alive(void **state)
+static void test_AL4__old_evidence_drips__does_not_look_alive(void **state)
 {
     struct fixture *f = *state;
     struct avow_marker old;
@@ -154,7 +154,7 @@ static void test_enrolled__never_heard__silent_like_any_other(void **state)
     rig_deinit(&b);
 }
 
-static void test_expected__never_attested__one_alarm_after_first_contact(void **state)
+static void test_AL6__never_attested__one_alarm_after_first_contact(void **state)
 {
     struct fixture *f = *state;
     struct rig_agent b;
@@ -169,7 +169,7 @@ static void test_expected__never_attested__one_alarm_after_first_contact(void **
 }
 
 /* AL5 */
-static void test_wave__30_agents_cut_off__held_then_found(void **state)
+static void test_AL5__30_agents_cut_off__held_then_found(void **state)
 {
     struct fixture *f = *state;
     static struct rig_agent many[30];
@@ -217,7 +217,7 @@ static void test_silence__commit_fails__told_once(void **state)
 }
 
 /* AL8: what is there and not processed stops the clock. */
-static void test_backlog__nothing_can_be_committed__clock_stands_still(void **state)
+static void test_AL8__backlog__clock_stands_still(void **state)
 {
     struct fixture *f = *state;
     const struct avow_runner *r = avow_worker_runner(f->w.workers[0], 0);
@@ -261,19 +261,19 @@ static void test_unproven__talks_but_never_proves__untrusted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_silence__after_silent_after__once_and_recovers_once),
-        T(test_silence__returns_bad__untrusted),
-        T(test_outage__all_workers_down__no_silence),
+        T(test_AL10__silence__once_and_recovers_once),
+        T(test_AL10__returns_bad__untrusted),
+        T(test_AL1_AL2__all_workers_down__only_the_dead_are_silent),
         T(test_outage__stalled_process__no_silence),
-        T(test_crash_loop__dead_agent__found_all_the_same),
-        T(test_drip__hour_old_evidence__does_not_look_alive),
+        T(test_AL3__crash_loop__dead_agent_found_all_the_same),
+        T(test_AL4__old_evidence_drips__does_not_look_alive),
         T(test_paused__honoured_for_silence_only),
         T(test_enrolled__never_heard__silent_like_any_other),
-        T(test_expected__never_attested__one_alarm_after_first_contact),
-        T(test_wave__30_agents_cut_off__held_then_found),
+        T(test_AL6__never_attested__one_alarm_after_first_contact),
+        T(test_AL5__30_agents_cut_off__held_then_found),
         T(test_take_over__silence_is_not_told_twice),
         T(test_silence__commit_fails__told_once),
-        T(test_backlog__nothing_can_be_committed__clock_stands_still),
+        T(test_AL8__backlog__clock_stands_still),
         T(test_unproven__talks_but_never_proves__untrusted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

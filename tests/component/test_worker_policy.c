@@ -62,7 +62,7 @@ static void test_update__allows_what_was_forbidden__recovers_once(void **state)
     world_check_exactly_once(&f->w, "host-1");
 }
 
-static void test_update__forbids_what_was_run__resync_and_revocation(void **state)
+static void test_AE15__forbids_what_was_run__resync_and_revocation(void **state)
 {
     struct fixture *f = *state;
     struct avow_directive d;
@@ -77,7 +77,7 @@ static void test_update__forbids_what_was_run__resync_and_revocation(void **stat
     assert_int_equal(world_revocations(&f->w, "host-1", -1, NULL), 1);
 }
 
-static void test_update__only_adds__carried_without_a_resync(void **state)
+static void test_AE14__only_adds__carried_without_a_resync(void **state)
 {
     struct fixture *f = *state;
     struct avow_verdict v;
@@ -95,7 +95,7 @@ static void test_update__only_adds__carried_without_a_resync(void **state)
     world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
 }
 
-static void test_update__head_without_document__no_verdict_no_pass_no_fail(void **state)
+static void test_AE9__head_without_document__no_verdict_no_pass_no_fail(void **state)
 {
     struct fixture *f = *state;
     struct rig_agent b;
@@ -266,9 +266,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_update__allows_what_was_forbidden__recovers_once),
-        T(test_update__forbids_what_was_run__resync_and_revocation),
-        T(test_update__only_adds__carried_without_a_resync),
-        T(test_update__head_without_document__no_verdict_no_pass_no_fail),
+        T(test_AE15__forbids_what_was_run__resync_and_revocation),
+        T(test_AE14__only_adds__carried_without_a_resync),
+        T(test_AE9__head_without_document__no_verdict_no_pass_no_fail),
         T(test_update__many_agents__eight_resyncs_open_at_once),
         T(test_restart__policies_are_read_again__no_resync),
         T(test_update__policy_changes_while_many_wait__everybody_is_asked),

@@ -48,7 +48,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static void test_commit__fails__redone_without_twin_or_loss(void **state)
+static void test_AX5__commit_fails__redone_without_twin_or_loss(void **state)
 {
     struct fixture *f = *state;
     struct avow_state before, after;
@@ -69,7 +69,7 @@ static void test_commit__fails__redone_without_twin_or_loss(void **state)
     world_check_exactly_once(&f->w, "host-1");
 }
 
-static void test_commit__fails_with_drops_in_the_batch__counted_once(void **state)
+static void test_AX5__commit_fails_with_drops__counted_once(void **state)
 {
     struct fixture *f = *state;
     struct avow_marker m;
@@ -88,7 +88,7 @@ static void test_commit__fails_with_drops_in_the_batch__counted_once(void **stat
     assert_int_equal(avow_worker_counters(f->w.workers[0])->dropped[AVOW_DROP_REASON_SIGNATURE], 2);
 }
 
-static void test_commit__timer_output_fails__redone(void **state)
+static void test_AX5__timer_output_fails__redone(void **state)
 {
     struct fixture *f = *state;
     struct rig_agent b;
@@ -132,7 +132,7 @@ static void test_take_over__evidence_was_waiting__judged_once(void **state)
     world_check_exactly_once(&f->w, "host-1");
 }
 
-static void test_take_over__zombie_comes_back__loses_and_commits_nothing(void **state)
+static void test_AX2__zombie_comes_back__loses_and_commits_nothing(void **state)
 {
     struct fixture *f = *state;
     world_kill(&f->w, 0);
@@ -186,12 +186,12 @@ static void open_transaction(struct fixture *f, bool with_offsets)
     avow_bus_consumer_free(member);
 }
 
-static void test_take_over__open_transaction_with_offsets__fenced_by_name(void **state)
+static void test_AX3__open_transaction_with_offsets__fenced_by_name(void **state)
 {
     open_transaction(*state, true);
 }
 
-static void test_take_over__open_transaction_without_offsets__fenced_by_name(void **state)
+static void test_AX3__open_transaction_without_offsets__fenced_by_name(void **state)
 {
     open_transaction(*state, false);
 }
@@ -213,7 +213,7 @@ static void test_take_over__same_epoch__old_marker_is_answered(void **state)
     assert_int_equal(avow_worker_counters(f->w.workers[1])->markers, 2); /* one a partition */
 }
 
-static void test_retention__overtook_the_group__alarm_and_on(void **state)
+static void test_AX8__retention_overtook_the_group__alarm_and_on(void **state)
 {
     struct fixture *f = *state;
     world_stop(&f->w, 0);
@@ -227,7 +227,7 @@ static void test_retention__overtook_the_group__alarm_and_on(void **state)
     world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
 }
 
-static void test_retention__overtakes_while_running__alarm_and_on(void **state)
+static void test_AX8__retention_overtakes_while_running__alarm_and_on(void **state)
 {
     struct fixture *f = *state;
     for (int i = 0; i < 5; i++)
@@ -252,7 +252,7 @@ static void test_at_least_once__good_and_bad__same_results(void **state)
 
 /* AX9: killed before the offset was committed: the successor judges again, from the state before or
  * after. */
-static void test_at_least_once__offset_not_committed__twin_has_the_same_id(void **state)
+static void test_AX9__offset_not_committed__twin_has_the_same_id(void **state)
 {
     struct fixture *f = *state;
     struct avow_revocation first, second;
@@ -288,22 +288,21 @@ static void test_at_least_once__offset_not_committed__twin_has_the_same_id(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_commit__fails__redone_without_twin_or_loss),
-        T(test_commit__fails_with_drops_in_the_batch__counted_once),
-        T(test_commit__timer_output_fails__redone),
+        T(test_AX5__commit_fails__redone_without_twin_or_loss),
+        T(test_AX5__commit_fails_with_drops__counted_once),
+        T(test_AX5__timer_output_fails__redone),
         T(test_take_over__clean__continues_from_the_topic),
         T(test_take_over__evidence_was_waiting__judged_once),
-        T(test_take_over__zombie_comes_back__loses_and_commits_nothing),
-        T(test_take_over__open_transaction_with_offsets__fenced_by_name),
-        T(test_take_over__open_transaction_without_offsets__fenced_by_name),
+        T(test_AX2__zombie_comes_back__loses_and_commits_nothing),
+        T(test_AX3__open_transaction_with_offsets__fenced_by_name),
+        T(test_AX3__open_transaction_without_offsets__fenced_by_name),
         T(test_take_over__same_epoch__old_marker_is_answered),
-        T(test_retention__overtook_the_group__alarm_and_on),
-        T(test_retention__overtakes_while_running__alarm_and_on),
+        T(test_AX8__retention_overtook_the_group__alarm_and_on),
+        T(test_AX8__retention_overtakes_while_running__alarm_and_on),
         cmocka_unit_test_setup_teardown(test_at_least_once__good_and_bad__same_results,
                                         setup_at_least_once, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_at_least_once__offset_not_committed__twin_has_the_same_id, setup_at_least_once,
-            teardown),
+        cmocka_unit_test_setup_teardown(test_AX9__offset_not_committed__twin_has_the_same_id,
+                                        setup_at_least_once, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,7 +46,7 @@ static void restart(struct fixture *f)
 
 /* --- Enrolments --- */
 
-static void test_enrollment__null__ignored_with_an_alarm(void **state)
+static void test_AE1__null__ignored_with_an_alarm(void **state)
 {
     struct fixture *f = *state;
     world_put_null(&f->w, "enrollments", "host-1"); /* AE1 */
@@ -59,7 +59,7 @@ static void test_enrollment__null__ignored_with_an_alarm(void **state)
     assert_int_equal(s.appraised, 2);
 }
 
-static void test_enrollment__compacted_away__lost_after_a_restart(void **state)
+static void test_AE1__compacted_away__lost_after_a_restart(void **state)
 {
     struct fixture *f = *state;
     world_stop(&f->w, 0);
@@ -77,7 +77,7 @@ static void test_enrollment__compacted_away__lost_after_a_restart(void **state)
     assert_int_equal(world_revocations(&f->w, "host-1", AVOW_REVOCATION_CLASS_REVOCATION, NULL), 1);
 }
 
-static void test_enrollment__removed_then_null__forgotten_quietly(void **state)
+static void test_AE2__removed_then_null__forgotten_quietly(void **state)
 {
     struct fixture *f = *state;
     world_enroll(
@@ -121,7 +121,7 @@ static void test_enrollment__removed_and_enrolled_again__seq_goes_on(void **stat
     assert_int_equal(after.enrollment_generation, 7);
 }
 
-static void test_enrollment__not_acceptable__ignored(void **state)
+static void test_AE3_AE6_AE7__not_acceptable__ignored(void **state)
 {
     struct fixture *f = *state;
     struct world *w = &f->w;
@@ -147,7 +147,7 @@ static void test_enrollment__not_acceptable__ignored(void **state)
     world_expect(w, "host-1", AVOW_STATUS_UNTRUSTED);
 }
 
-static void test_enrollment__rekeyed_to_another_agent__ignored(void **state)
+static void test_AE5__rekeyed_to_another_agent__ignored(void **state)
 {
     struct fixture *f = *state;
     struct rig_agent b;
@@ -160,7 +160,7 @@ static void test_enrollment__rekeyed_to_another_agent__ignored(void **state)
     rig_deinit(&b);
 }
 
-static void test_enrollment__equal_generation_other_content__conflict(void **state)
+static void test_AE4__equal_generation_other_content__conflict(void **state)
 {
     struct fixture *f = *state;
     world_enroll(&f->w, &f->a,
@@ -213,7 +213,7 @@ static struct avow_bytes state_record(struct fixture *f, const struct avow_state
     return copy;
 }
 
-static void test_state__any_byte_flipped__as_absent(void **state)
+static void test_AS1__any_byte_flipped__as_absent(void **state)
 {
     struct fixture *f = *state;
     struct avow_state s;
@@ -237,7 +237,7 @@ static void test_state__any_byte_flipped__as_absent(void **state)
     }
 }
 
-static void test_state__rejected_at_restore__alarm_and_resync(void **state)
+static void test_AS1__rejected_at_restore__alarm_and_resync(void **state)
 {
     struct fixture *f = *state;
     struct avow_state s;
@@ -262,7 +262,7 @@ static void test_state__rejected_at_restore__alarm_and_resync(void **state)
     assert_int_equal(world_revocations(&f->w, "host-1", -1, NULL), 0);
 }
 
-static void test_state__of_another_agent_or_partition__refused(void **state)
+static void test_AS2__of_another_agent_or_partition__refused(void **state)
 {
     struct fixture *f = *state;
     struct avow_state s;
@@ -286,7 +286,7 @@ static void test_state__of_another_agent_or_partition__refused(void **state)
     assert_int_equal(other->views.agents.count, other_before);
 }
 
-static void test_state__null__resync_and_trusted_again(void **state)
+static void test_AS3__null__resync_and_trusted_again(void **state)
 {
     struct fixture *f = *state;
     world_stop(&f->w, 0);
@@ -300,7 +300,7 @@ static void test_state__null__resync_and_trusted_again(void **state)
                      0); /* pending -> trusted is no event */
 }
 
-static void test_state__null_with_recovery_by_operator__state_lost(void **state)
+static void test_AS3__null_with_recovery_by_operator__state_lost(void **state)
 {
     struct fixture *f = *state;
     uint64_t now = f->w.unix_ms;
@@ -393,7 +393,7 @@ static void forge_marker(struct fixture *f, const struct avow_privkey *signer, i
     avow_buf_deinit(&record);
 }
 
-static void test_marker__signed_by_the_wrong_key__not_answerable(void **state)
+static void test_AF2_AF3__signed_by_the_wrong_key__not_answerable(void **state)
 {
     struct fixture *f = *state;
     struct world *w = &f->w;
@@ -410,7 +410,7 @@ static void test_marker__signed_by_the_wrong_key__not_answerable(void **state)
     world_expect(w, "host-1", AVOW_STATUS_TRUSTED);
 }
 
-static void test_marker__twin_by_a_stolen_live_key__answerable_with_an_alarm(void **state)
+static void test_AF4__twin_by_a_stolen_live_key__answerable_with_an_alarm(void **state)
 {
     struct fixture *f = *state;
     struct avow_marker m;
@@ -426,7 +426,7 @@ static void test_marker__twin_by_a_stolen_live_key__answerable_with_an_alarm(voi
     world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
 }
 
-static void test_marker__never_published__drop(void **state)
+static void test_AF5__never_published__drop_marker(void **state)
 {
     struct fixture *f = *state;
     struct avow_marker m;
@@ -437,7 +437,7 @@ static void test_marker__never_published__drop(void **state)
     assert_int_equal(world_dead_letters(&f->w, AVOW_DROP_REASON_MARKER), 1);
 }
 
-static void test_marker__of_another_partition__ignored(void **state)
+static void test_AF12__of_another_partition__ignored(void **state)
 {
     struct fixture *f = *state;
     struct avow_marker m;
@@ -453,7 +453,7 @@ static void test_marker__of_another_partition__ignored(void **state)
     assert_int_equal(world_dead_letters(&f->w, AVOW_DROP_REASON_MARKER), 1);
 }
 
-static void test_marker__older_epoch_with_a_newer_quote__drop_replay(void **state)
+static void test_AF10__older_epoch_with_a_newer_quote__drop_replay(void **state)
 {
     struct fixture *f = *state;
     struct avow_marker old;
@@ -478,7 +478,7 @@ static void test_marker__older_than_memory__drop_marker_expired(void **state)
 
 /* --- Clock --- */
 
-static void test_clock__broker_stamps_an_hour_ahead__stops_until_repaired(void **state)
+static void test_AF11__broker_stamps_an_hour_ahead__stops_until_repaired(void **state)
 {
     struct fixture *f = *state;
     struct world *w = &f->w;
@@ -586,7 +586,7 @@ static void test_topics__name_longer_than_a_dead_letter_holds__refused(void **st
 
 /* --- Bundle --- */
 
-static void test_bundle__not_acceptable__the_old_one_stays(void **state)
+static void test_AE11_AE12__not_acceptable__the_old_one_stays(void **state)
 {
     struct fixture *f = *state;
     struct world *w = &f->w;
@@ -616,7 +616,7 @@ static void test_bundle__below_min_version__not_served(void **state)
     assert_true(avow_worker_is_ready(f->w.workers[0]));
 }
 
-static void test_bundle__older_than_a_state_names__not_served(void **state)
+static void test_AE11__older_than_a_state_names__not_served(void **state)
 {
     struct fixture *f = *state;
     struct world *w = &f->w;
@@ -657,7 +657,7 @@ static void test_bundle__tenant_key_revoked_and_restored__enrolments_count_again
     assert_int_equal(world_alarms(&f->w, "bus.rollback"), 0);
 }
 
-static void test_bundle__partitions_do_not_fit__not_served(void **state)
+static void test_AX11__partitions_do_not_fit__not_served(void **state)
 {
     struct fixture *f = *state;
     struct world *w = &f->w;
@@ -676,39 +676,39 @@ static void test_bundle__partitions_do_not_fit__not_served(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_enrollment__null__ignored_with_an_alarm),
-        T(test_enrollment__compacted_away__lost_after_a_restart),
-        T(test_enrollment__removed_then_null__forgotten_quietly),
+        T(test_AE1__null__ignored_with_an_alarm),
+        T(test_AE1__compacted_away__lost_after_a_restart),
+        T(test_AE2__removed_then_null__forgotten_quietly),
         T(test_enrollment__removed_and_enrolled_again__seq_goes_on),
-        T(test_enrollment__not_acceptable__ignored),
-        T(test_enrollment__rekeyed_to_another_agent__ignored),
-        T(test_enrollment__equal_generation_other_content__conflict),
+        T(test_AE3_AE6_AE7__not_acceptable__ignored),
+        T(test_AE5__rekeyed_to_another_agent__ignored),
+        T(test_AE4__equal_generation_other_content__conflict),
         T(test_enrollment__rolled_back_on_the_topic__not_after_a_restart),
         T(test_enrollment__higher_generation__agent_is_asked_and_verdict_names_it),
-        T(test_state__any_byte_flipped__as_absent),
-        T(test_state__rejected_at_restore__alarm_and_resync),
-        T(test_state__of_another_agent_or_partition__refused),
-        T(test_state__null__resync_and_trusted_again),
-        T(test_state__null_with_recovery_by_operator__state_lost),
+        T(test_AS1__any_byte_flipped__as_absent),
+        T(test_AS1__rejected_at_restore__alarm_and_resync),
+        T(test_AS2__of_another_agent_or_partition__refused),
+        T(test_AS3__null__resync_and_trusted_again),
+        T(test_AS3__null_with_recovery_by_operator__state_lost),
         T(test_state__previous_mac_key__accepted_and_rewritten),
         T(test_state__at_the_end_of_its_numbers__stops_nobody_else),
-        T(test_marker__signed_by_the_wrong_key__not_answerable),
-        T(test_marker__twin_by_a_stolen_live_key__answerable_with_an_alarm),
-        T(test_marker__never_published__drop),
-        T(test_marker__of_another_partition__ignored),
-        T(test_marker__older_epoch_with_a_newer_quote__drop_replay),
+        T(test_AF2_AF3__signed_by_the_wrong_key__not_answerable),
+        T(test_AF4__twin_by_a_stolen_live_key__answerable_with_an_alarm),
+        T(test_AF5__never_published__drop_marker),
+        T(test_AF12__of_another_partition__ignored),
+        T(test_AF10__older_epoch_with_a_newer_quote__drop_replay),
         T(test_marker__older_than_memory__drop_marker_expired),
-        T(test_clock__broker_stamps_an_hour_ahead__stops_until_repaired),
+        T(test_AF11__broker_stamps_an_hour_ahead__stops_until_repaired),
         T(test_topics__name_longer_than_a_dead_letter_holds__refused),
         T(test_clock__marker_from_the_future__stops),
         T(test_clock__marker_of_a_worker_that_is_ahead__refused),
         T(test_clock__key_of_a_future_marker_revoked__goes_on),
-        T(test_bundle__not_acceptable__the_old_one_stays),
+        T(test_AE11_AE12__not_acceptable__the_old_one_stays),
         T(test_bundle__below_min_version__not_served),
-        T(test_bundle__older_than_a_state_names__not_served),
+        T(test_AE11__older_than_a_state_names__not_served),
         T(test_bundle__tenant_key_revoked__enrolments_lose_their_authority),
         T(test_bundle__tenant_key_revoked_and_restored__enrolments_count_again),
-        T(test_bundle__partitions_do_not_fit__not_served),
+        T(test_AX11__partitions_do_not_fit__not_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,7 +40,7 @@ def evidence_of(t, agent):
     raise LookupError(agent)
 
 
-def test_fastavro_decodes_every_record_of_every_topic(honest):
+def test_ac5_fastavro_decodes_every_record_of_every_topic(honest):
     counts = {}
     for topic in ALL_TOPICS:
         for r in topics.read(honest.site.broker.bootstrap, "avow." + topic):
@@ -91,7 +91,7 @@ def test_java_console_consumer_reads_verdicts(honest):
     assert "honest" in out.split()
 
 
-def test_independent_script_verifies_proof_and_qualifying_data(honest, tmp_path):
+def test_ac5_independent_script_verifies_proof_and_qualifying_data(honest, tmp_path):
     record, _ = evidence_of(honest, "honest")
     script = Path(__file__).with_name("verify_evidence.py")
     trust = topics.read(honest.site.broker.bootstrap, "avow.trust")[-1]

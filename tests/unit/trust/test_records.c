@@ -212,9 +212,9 @@ static void test_open__every_role_and_record__only_the_right_one(void **state)
     }
 }
 
-/* AE8: the bytes of each record offered as each other one, both as they are and with the other's
+/* The bytes of each record offered as each other one, both as they are and with the other's
  * fingerprint in the frame. */
-static void test_open__type_confusion__never_opens(void **state)
+static void test_AE8__type_confusion__never_opens(void **state)
 {
     (void)state;
     for (size_t a = 0; a < FX_KIND_COUNT; a++) {
@@ -238,7 +238,7 @@ static void test_open__type_confusion__never_opens(void **state)
 
 /* The same where decoding cannot tell them apart: a marker whose bytes are signed under another
  * record's type. */
-static void test_open__right_bytes_wrong_pae_type__is_untrusted(void **state)
+static void test_AE8__right_bytes_wrong_pae_type__is_untrusted(void **state)
 {
     (void)state;
     const struct fx_kind *marker = &FX_KINDS[3];
@@ -429,8 +429,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open__each_step_broken__its_own_refusal),
         cmocka_unit_test(test_open__every_role_and_record__only_the_right_one),
-        cmocka_unit_test(test_open__type_confusion__never_opens),
-        cmocka_unit_test(test_open__right_bytes_wrong_pae_type__is_untrusted),
+        cmocka_unit_test(test_AE8__type_confusion__never_opens),
+        cmocka_unit_test(test_AE8__right_bytes_wrong_pae_type__is_untrusted),
         cmocka_unit_test(test_open__key_that_such_a_record_cannot_have__is_untrusted),
         cmocka_unit_test(test_open__key_limited_to_names__only_those),
         cmocka_unit_test(test_open__generation_below_floor__is_rollback),

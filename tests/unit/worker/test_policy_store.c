@@ -125,7 +125,7 @@ static void test_head__chunks_after_it__resolves_when_whole(void **state)
     assert_int_equal(resolved(f), 1);
 }
 
-static void test_chunk__attacks__never_resolve(void **state)
+static void test_AE9__chunk_attacks__never_resolve(void **state)
 {
     static const struct {
         const char *name;
@@ -293,7 +293,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_head__chunks_before_it__resolves, setup, teardown),
         cmocka_unit_test_setup_teardown(test_head__chunks_after_it__resolves_when_whole, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(test_chunk__attacks__never_resolve, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_AE9__chunk_attacks__never_resolve, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chunk__bad_then_good__heals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chunk__right_bytes_wrong_content__does_not_compile,
                                         setup, teardown),
