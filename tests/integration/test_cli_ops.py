@@ -10,9 +10,9 @@ from avowtest import records, topics
 from avowtest.site import Site, runtime_policy, wait_for
 
 from conftest import GOOD, ROOT, started
-from test_cli import FAILED, NOTFOUND, OK, UNTRUSTED, USAGE, Quiet, Tail, avow, check, options_in  # noqa: F401
+from test_cli import FAILED, NOTFOUND, OK, UNTRUSTED, USAGE, Quiet, Tail, avow, check, options_in, private_key, seal  # noqa: F401
 
-COMMANDS = ["agent update", "agent reaccept", "agent attest", "doctor"]
+COMMANDS = ["agent update", "agent reaccept", "agent attest", "doctor", "enroll"]
 COMMANDS += [f"keys {x}" for x in ("list", "worker", "tenant", "root", "resign", "retire", "revoke")]
 
 
@@ -353,3 +353,74 @@ def test_doctor__finds_what_is_wrong(fresh):
     bad = doctor(fresh.site, FAILED)
     assert "644" in bad["tenant key"]["text"]
     assert "topics apply" in bad["bundle file"]["next"]
+
+
+# --- enroll
+
+
+def profile(site, text, name="web.conf"):
+    path = site.folder / name
+    path.write_text("[profile]\n" + text)
+    return str(path)
+
+
+def test_enroll_watch__enrols_who_comes_and_nobody_twice(ops):
+    site = ops.site
+    path = profile(site, "id = web-*\nruntime_policy = good\nmetadata = rack 1\n")
+    ops.host("web-1", enrol=False)
+    tail = Tail(site, "enroll", "--watch", "--profile", path)
+    tail.wait("web-1 enrolled")
+    ops.host("other", enrol=False)
+    ops.host("web-2", enrol=False)
+    tail.wait("web-2 enrolled")
+    assert tail.end(signal.SIGTERM) == OK, tail.errors
+    assert not any("other" in line for line in tail.lines)
+    ops.trusted("web-1")
+    ops.trusted("web-2")
+    e = newest(site, "web-2")
+    assert (e["metadata"], e["runtime_policy"]["name"], e["generation"]) == ("rack 1", "good", 1)
+    check(site.cli("agent", "rm", "web-1"), OK)
+    done = check(site.cli("enroll", "--once", "--profile", path), OK, "0 enrolled, 0 refused, 2 known before")
+    assert done.stdout == "", "a restart enrols nobody again, and nobody who was removed"
+
+
+def test_enroll_once__refuses_a_tpm_of_an_unknown_vendor(ops):
+    site = ops.site
+    ops.host("db-1", enrol=False)
+    path = profile(site, "id = db-*\n")
+    empty = site.folder / "no-ca"
+    empty.mkdir()
+    other = ("--set", f"cli.ek_cert_store={empty}")
+    wait_for(lambda: site.cli("enroll", "--once", "--profile", path, *other).returncode == UNTRUSTED, 15, "its identity")
+    assert not (site.dir / "ledger" / "enrollments" / "db-1").exists()
+    done = check(site.cli("enroll", "--once", "--profile", path, "--json"), OK)
+    assert json.loads(done.stdout) == {"agent": "db-1", "enrolled": True, "generation": 1, "reason": None}
+
+
+def test_enroll__after_an_end_between_ledger_and_topic__publishes_what_was_signed(ops):
+    site = ops.site
+    ops.host("mid-1", enrol=False)
+    path = profile(site, "id = mid-*\n")
+    folder = site.dir / "ledger" / "enrollments" / "mid-1"
+    folder.mkdir()
+    _, fields = records.decode((site.dir / "ledger" / "enrollments" / "ann" / "1.avro").read_bytes())
+    kept = seal("enrollment", {**fields, "key": "mid-1", "generation": 4}, private_key(site.dir / "tenant" / "sign.pem"))
+    (folder / "4.avro").write_bytes(kept)
+    wait_for(lambda: "generation 4" in site.cli("enroll", "--once", "--profile", path).stderr, 15, "its identity")
+    values = [r.value for r in topics.read(site.broker.bootstrap, "avow.enrollments") if r.key == b"mid-1"]
+    assert values == [kept]
+    assert [p.name for p in folder.glob("*.avro")] == ["4.avro"]
+
+
+@pytest.mark.parametrize(
+    "text, code, says",
+    (
+        ("runtime_policy = good\n", USAGE, "has no id"),
+        ("id = *\nruntime_polcy = good\n", USAGE, "runtime_polcy"),
+        ("id = *\nruntime_policy = missing\n", NOTFOUND, "no policy 'missing'"),
+        ("id = *\nsilent_after = 1s\n", USAGE, "other intervals"),
+    ),
+)
+def test_enroll__with_a_bad_profile__says_where(ops, text, code, says):
+    check(ops.site.cli("enroll", "--once", "--profile", profile(ops.site, text, "bad.conf")), code, says)
+    check(ops.site.cli("enroll", "--once"), USAGE, "--profile FILE")

@@ -29,5 +29,6 @@ enum avow_exit avow_cmd_keys_resign(struct avow_cli *cli, int argc, char **argv)
 enum avow_exit avow_cmd_keys_retire(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_revoke(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_doctor(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_enroll(struct avow_cli *cli, int argc, char **argv);
 
 #endif

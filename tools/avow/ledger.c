@@ -87,6 +87,18 @@ enum avow_rc avow_ledger_newest(struct avow_cli *cli, const char *topic, const c
     return rc ? rc : newest(avow_buf_cstr(&path), out, err);
 }
 
+enum avow_rc avow_ledger_get(struct avow_cli *cli, const char *topic, const char *name,
+                             uint64_t generation, struct avow_buf *out, struct avow_err *err)
+{
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf path;
+    avow_buf_init(&path, PATH_LIMIT);
+    if (!folder_of(cli, topic, name, &path))
+        return avow_err_set(err, AVOW_NOTFOUND, 0, "there is no ledger");
+    avow_buf_printf(&path, "/%" PRIu64 SUFFIX, generation);
+    enum avow_rc rc = avow_buf_status(&path, err);
+    return rc ? rc : avow_file_read(avow_buf_cstr(&path), out, err);
+}
+
 enum avow_rc avow_ledger_next(struct avow_cli *cli, const char *topic, const char *name,
                               uint64_t there, uint64_t floor, uint64_t *out, struct avow_err *err)
 {

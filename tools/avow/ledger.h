@@ -19,5 +19,9 @@ enum avow_rc avow_ledger_next(struct avow_cli *cli, const char *topic, const cha
 /* The highest generation that was kept under this name; 0 if none was, or without a ledger. */
 enum avow_rc avow_ledger_newest(struct avow_cli *cli, const char *topic, const char *name,
                                 uint64_t *out, struct avow_err *err) AVOW_MUST_CHECK;
+/* Appends the kept record to `out`. Errors: AVOW_NOTFOUND (no ledger), AVOW_IO, AVOW_LIMIT. */
+enum avow_rc avow_ledger_get(struct avow_cli *cli, const char *topic, const char *name,
+                             uint64_t generation, struct avow_buf *out,
+                             struct avow_err *err) AVOW_MUST_CHECK;
 
 #endif

@@ -36,6 +36,7 @@ static const struct command commands[] = {
     {"agent watch", avow_cmd_agent_watch, "show changes of status as they happen"},
     {"verdict tail", avow_cmd_verdict_tail, "print verdicts"},
     {"revocation tail", avow_cmd_revocation_tail, "print revocations"},
+    {"enroll", avow_cmd_enroll, "enrol whoever registers, by a profile"},
     {"doctor", avow_cmd_doctor, "find roll-backs, gaps and misconfiguration"},
     {"keys list", avow_cmd_keys_list, "list the keys that may sign"},
     {"keys worker", avow_cmd_keys_worker, "make new worker keys: new DIR"},
