@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import time
 
 import pytest
 from avowtest import records, topics
