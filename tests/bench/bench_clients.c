@@ -34,6 +34,7 @@ struct options {
 
 struct clients {
     rd_kafka_t *producer, *consumer;
+    rd_kafka_topic_t *topic; /* produced to */
     uint8_t value[VALUE_MAX];
     double samples[SAMPLES_MAX]; /* milliseconds */
     size_t samples_count;
@@ -82,6 +83,9 @@ static void open_clients(struct clients *k, const struct options *o)
     set(p, "enable.idempotence", "true");
     set(p, "linger.ms", "0");
     k->producer = client_new(RD_KAFKA_PRODUCER, p);
+    k->topic = rd_kafka_topic_new(k->producer, o->produce, NULL);
+    if (!k->topic)
+        fail(o->produce, rd_kafka_err2str(rd_kafka_last_error()));
     set(c, "group.id", "bench");
     set(c, "enable.auto.commit", "false");
     set(c, "fetch.wait.max.ms", o->fetch_wait);
@@ -99,10 +103,8 @@ static void open_clients(struct clients *k, const struct options *o)
 static void send_one(struct clients *k, const struct options *o)
 {
     avow_put_u64be(k->value, avow_clock_mono_ns());
-    rd_kafka_resp_err_t code = rd_kafka_producev(
-        k->producer, RD_KAFKA_V_TOPIC(o->produce), RD_KAFKA_V_PARTITION((int32_t)o->partition),
-        RD_KAFKA_V_KEY("bench", 5), RD_KAFKA_V_VALUE(k->value, (size_t)o->bytes),
-        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    int code = rd_kafka_produce(k->topic, (int32_t)o->partition, RD_KAFKA_MSG_F_COPY, k->value,
+                                (size_t)o->bytes, "bench", 5, NULL);
     k->failed += code ? 1 : 0;
     k->sent += code ? 0 : 1;
 }
@@ -210,6 +212,7 @@ int main(int argc, char **argv)
     rd_kafka_flush(k.producer, 5000);
     if (o.latency)
         print_latency(&k);
+    rd_kafka_topic_destroy(k.topic);
     rd_kafka_consumer_close(k.consumer);
     rd_kafka_destroy(k.consumer);
     rd_kafka_destroy(k.producer);
