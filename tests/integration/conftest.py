@@ -3,7 +3,6 @@
 import hashlib
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ class Thread:
     """An installation with a worker, and the helpers that every test needs."""
 
     def __init__(self, site: Site, strict: bool = True):
-        self.site, self.started = site, time.monotonic()
+        self.site = site
         self.view = View(site.broker.bootstrap, "avow.", site.dir / "root" / "root.pem", strict)
 
     def host(self, name: str, enrol: bool = True, policy: str = "good", **settings):
@@ -53,10 +52,6 @@ class Thread:
 
     def events(self, name: str) -> list[str]:
         return [r["class"] for r in self.view.revocations(name)]
-
-    def age(self) -> float:
-        """Seconds since the first worker was started."""
-        return time.monotonic() - self.started
 
     def close(self):
         self.view.close()

@@ -175,6 +175,6 @@ def test_ar13_vm_and_vtpm_snapshot_reverted__tpm_counters_regressed(field, tmp_p
         power_on(host)
         state = host.attest(after=field.states("ar13")[-1]["epoch"])
         assert [f["id"] for f in state["findings"]] == ["tpm.counters_regressed"]
-        assert field.events("ar13") == ["revocation"]
+        field.expect_events("ar13", "revocation")
     finally:
         field.site.swtpm("stop", folder)

@@ -70,7 +70,7 @@ def test_af9_many_prepared_in_one_epoch_then_modified__all_as_of_that_epoch(fiel
     verdict = field.view.wait_verdict(host.name, lambda v: v["status"] == "trusted", 10, "verdict")[0]
     assert verdict["trusted_until_ms"] == verdict["as_of_ms"] + field.site.intervals.validity
     assert host.attest(after=marker["epoch"])["status"] == "untrusted", "the next epoch reveals it"
-    assert field.events(host.name) == ["revocation"]
+    field.expect_events(host.name, "revocation")
 
 
 def test_af10_older_epoch_with_a_newer_clock__drop_replay(field):
@@ -128,7 +128,7 @@ def test_ar6_tpm2_clear_with_a_primary_ak__counters_regressed_until_enrolled_ane
     assert [f["id"] for f in state["findings"]] == ["tpm.counters_regressed"]
     after = order_of(field.evidence_of("ar6")[-1][1]["attest"])
     assert after < before, (before, after)
-    assert field.events("ar6") == ["revocation"]
+    field.expect_events("ar6", "revocation")
     host.renew()
     host.resync()
     host.expect_trusted(after=state["epoch"])
@@ -312,14 +312,16 @@ def test_ax6_poison_at_every_position_of_a_batch__once_and_the_neighbours_are_ju
     assert len(mine) == len(set(mine)) == 4, "dead-lettered once"
 
 
-# --- Stolen live key; last, because it needs the worker to have served for a while
+# --- A stolen key that is still good; last, because it needs a worker that has served for a while
 
 
 def test_af4_twin_by_a_stolen_live_key__evidence_accepted_and_alarm(field):
     host = field.host("af4")
-    time.sleep(max(0.0, 13.0 - field.thread.age()))  # markers of a predecessor are no twins
-    marker = field.forge_marker(host.partition, field.worker, issued_ms=int(time.time() * 1000))
-    state = field.judged(host.name, host.send(host.evidence(marker)))
-    assert state["status"] == "trusted" and as_of(state) == marker["epoch"]
-    alarm = field.wait_alarm("epoch.twin", accept=lambda r: "mallory" in str(r))
-    assert alarm["key"] == "fleet"
+    deadline = time.monotonic() + 30  # a worker that is new takes it for a marker of its predecessor
+    while not field.alarms("epoch.twin"):
+        assert time.monotonic() < deadline, "no alarm"
+        marker = field.forge_marker(host.partition, field.worker, issued_ms=int(time.time() * 1000))
+        time.sleep(0.7)  # the worker reads evidence and markers side by side
+        state = field.judged(host.name, host.send(host.evidence(marker)))
+        assert state["status"] == "trusted" and as_of(state) == marker["epoch"]
+    assert field.alarms("epoch.twin")[0]["key"] == "fleet"

@@ -4,6 +4,7 @@
 # a group, and the end of the log when something failed.
 
 passed=0 failed=0             # of all groups
+results=()                    # the JUnit files of this run
 group_passed=0 group_failed=0 # of the group that runs
 
 count() { # PASSED FAILED
@@ -64,6 +65,7 @@ count_junit() { # FILE LOG
         show_tail "$2"
         return
     fi
+    results+=("$1")
     read -r p f <<<"$(head -n 1 <<<"$result")"
     count "$p" "$f"
     tail -n +2 <<<"$result" | sed -n 's/^/    failed: /p'
@@ -81,12 +83,13 @@ count_cmocka() { # LOG EXIT-CODE
     if [ "$2" -ne 0 ]; then show_tail "$1"; fi
 }
 
-# Tests of a build folder that the options choose.
+# Tests of a build folder that the options choose. The file has the whole output: it names what each program tested.
 run_ctest() { # PRESET NAME CTEST-OPTION...
     local preset=$1 name=$2
     shift 2
     rm -f "$logs/$name.xml"
     logged "$name" 1800 ctest --test-dir "$root/build/$preset" --output-on-failure \
+        --test-output-size-passed 100000000 --test-output-size-failed 100000000 \
         --parallel "$(nproc)" --output-junit "$logs/$name.xml" "$@" || true # the file tells what failed
     count_junit "$logs/$name.xml" "$logs/$name.log"
 }

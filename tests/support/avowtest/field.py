@@ -283,6 +283,14 @@ class Field:
     def events(self, agent: str) -> list[str]:
         return [r["class"] for r in self.view.revocations(agent) if r["class"] != "alarm"]
 
+    def expect_events(self, agent: str, *classes: str) -> None:
+        """Exactly these, in this order; what was committed may reach this reader a moment later."""
+        deadline = time.monotonic() + 10
+        while (events := self.events(agent)) != list(classes):
+            if len(events) >= len(classes) or time.monotonic() > deadline:
+                raise AssertionError(f"{agent}: {events}, not {list(classes)}")
+            time.sleep(0.05)
+
     def dead_letters(self, agents) -> list[dict]:
         keys = {a.encode() for a in agents}
         return [d for d in self.view.dead_letters() if d["key"] in keys]
