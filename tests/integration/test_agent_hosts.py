@@ -343,7 +343,7 @@ def test_registration_process__has_no_more_than_its_pipes(hosts):
         host.agent.wait_output(" attested ", 30)
         started = time.monotonic()
         assert host.agent.stop() == 0
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10  # the registrar would hang for minutes
         wait_for(lambda: not Path(f"/proc/{child}").exists(), 5, "the registration process is gone")
 
 

@@ -76,8 +76,8 @@ int32_t avow_bus_partition_of(struct avow_bytes key, uint32_t count);
  * within timeout. */
 enum avow_rc avow_bus_is_mock(struct avow_bus *b, unsigned timeout_ms, bool *out,
                               struct avow_err *err) AVOW_MUST_CHECK;
-/* Ends the connection that questions about the cluster go through, with its threads and memory; the next question makes a
- * new one. For programs that have no more of them. */
+/* Ends the connection that questions about the cluster go through, with its threads and memory; the
+ * next question makes a new one. For programs that have no more of them. */
 void avow_bus_rest(struct avow_bus *b);
 /* Partition count; AVOW_NOTFOUND if there is no such topic. */
 enum avow_rc avow_bus_partition_count(struct avow_bus *b, const char *topic, unsigned timeout_ms,
