@@ -122,16 +122,22 @@ static void test_parts__bad_file_in_part_3__revoked_before_the_last(void **state
 {
     struct fixture *f = *state;
     struct avow_revocation r;
+    struct avow_verdict v;
     measure(&f->a, 6);
     rig_measure(&f->a, "/bin/evil", "evil");
     measure(&f->a, 10);
+    rig_measure(&f->a, "/bin/worse", "worse");
     world_cut(&f->w, &f->a, PARTS, f->records);
     send(f, 0, 0, 4);
     assert_int_equal(world_revocations(&f->w, "host-1", -1, &r), 1);
     assert_true(avow_str_is(r.event_id, "ima.digest_unknown"));
+    (void)world_verdicts(&f->w, "host-1", &v);
+    assert_int_equal(v.findings_total, 1);
     send(f, 0, 4, PARTS);
     assert_int_equal(world_revocations(&f->w, "host-1", -1, NULL), 1);
-    world_expect(&f->w, "host-1", AVOW_STATUS_UNTRUSTED);
+    (void)world_verdicts(&f->w, "host-1", &v); /* the last part has its verdict, however close */
+    assert_int_equal(v.status, AVOW_STATUS_UNTRUSTED);
+    assert_int_equal(v.findings_total, 2);
     world_check_exactly_once(&f->w, "host-1");
 }
 
@@ -276,6 +282,9 @@ static void test_AM5__agent_begins_again__the_old_fold_is_counted_and_gone(void 
     assert_int_equal(dropped(&s, AVOW_DROP_REASON_FOLD_ABANDONED), 1);
     assert_int_equal(world_dead_letters(&f->w, AVOW_DROP_REASON_PART_ORDER), 1);
     assert_int_equal(world_dead_letters(&f->w, AVOW_DROP_REASON_FOLD_ABANDONED), 0);
+    const struct avow_worker_counters *c = avow_worker_counters(f->w.workers[0]);
+    assert_int_equal(c->consumed - c->appraised,
+                     1); /* the late part; a head that ends a fold is judged */
     assert_int_equal(world_directives(&f->w, "host-1", NULL), 1);
 }
 
@@ -344,6 +353,32 @@ static void test_parts__policy_changes_under_way__asked_for_again(void **state)
     assert_int_equal(state_of(f).ima.proven_count, f->a.count);
 }
 
+/* An answer in parts occupies its slot until the last of them. */
+static void test_parts__answer_to_a_resync__frees_the_slot_at_its_end(void **state)
+{
+    struct fixture *f = *state;
+    struct rig_agent many[AVOW_RUNNER_RESYNCS_OPEN + 1];
+    struct rig_agent *last = &many[AVOW_RUNNER_RESYNCS_OPEN];
+    for (unsigned i = 0; i < AVOW_ARRAY_LEN(many); i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "many-%u", i);
+        rig_init(&many[i], id, f->w.fleet);
+        world_enroll(&f->w, &many[i], &(struct world_enroll){.generation = 1});
+        world_run(&f->w, 0, 200);
+    }
+    assert_int_equal(world_directives(&f->w, last->id, NULL), 0);
+    measure(&many[0], 10);
+    world_cut(&f->w, &many[0], 3, f->records);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(world_directives(&f->w, last->id, NULL), 0);
+        world_send(&f->w, &many[0], f->records[i]);
+        world_run(&f->w, 0, 1000);
+    }
+    assert_int_equal(world_directives(&f->w, last->id, NULL), 1);
+    for (unsigned i = 0; i < AVOW_ARRAY_LEN(many); i++)
+        rig_deinit(&many[i]);
+}
+
 /* --- Rebase --- */
 
 static void test_rebase__due__asked_for_once_and_dated_anew(void **state)
@@ -369,6 +404,13 @@ static void test_rebase__due__asked_for_once_and_dated_anew(void **state)
     assert_true(d.kind.u.resync.boot_log);
     now = state_of(f).credit_ms;
     assert_true(now + 40000 > due);
+    for (int i = 0; i < 3; i++) { /* it does not obey at once; it is not asked again and again */
+        struct avow_marker m;
+        world_marker(&f->w, &f->a, &m);
+        (void)world_attest_with(&f->w, &f->a, &m, NULL);
+        world_run(&f->w, 0, 30000);
+    }
+    assert_int_equal(world_directives(&f->w, "host-1", NULL), asked + 1);
     uint32_t next = f->a.next;
     world_turn(&f->w, 0, &f->a); /* obeys: the whole list */
     assert_true(state_of(f).rebase_due_ms >= now + 1800000);
@@ -459,6 +501,7 @@ int main(void)
         TEST(test_AM7__two_folds_in_one_partition__both_right),
         TEST(test_parts__stranger_or_wrong_partition__dropped),
         TEST(test_parts__policy_changes_under_way__asked_for_again),
+        TEST(test_parts__answer_to_a_resync__frees_the_slot_at_its_end),
         TEST(test_rebase__due__asked_for_once_and_dated_anew),
         TEST(test_rebase__many_at_once__eight_at_a_time),
     };

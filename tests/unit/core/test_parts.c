@@ -261,6 +261,65 @@ static struct rig_shot *tell_second_aggregate(struct rig *rig)
     return rig_take(rig);
 }
 
+static void second_kernel(struct rig *rig)
+{
+    rig->boot_id[1]++;
+    rig->e.flags.allow_kexec = true;
+    rig->next = 0;
+    rig->send_pcrs = true;
+}
+
+/* The kernel that was started carries the list over, so that the fold goes on with it. */
+static struct rig_shot *tell_kexec_carried(struct rig *rig)
+{
+    struct avow_digest d;
+    first(rig);
+    rig_boot_aggregate(rig, rig->bank, &d);
+    struct rig_entry e = rig_entry_make(10, "ima-ng", avow_hash_alg_text(rig->bank),
+                                        avow_digest_bytes(&d), "boot_aggregate");
+    rig_list(rig, &e);
+    rig_extend(rig, &e);
+    run_some(rig, 4);
+    second_kernel(rig);
+    struct rig_shot *s = rig_take(rig);
+    run_some(rig, 2);
+    return s;
+}
+
+static struct rig_shot *tell_kexec_under_other_policy(struct rig *rig)
+{
+    first(rig);
+    rig_policy(rig, rig_policy_text(rig, "[]", "/bin/sh", "/bin/ls", NULL));
+    run_some(rig, 4);
+    second_kernel(rig);
+    return rig_take(rig);
+}
+
+static struct rig_shot *tell_delta_under_other_policy(struct rig *rig)
+{
+    first(rig);
+    rig_policy(rig, rig_policy_text(rig, "[]", "/bin/sh", "/bin/ls", NULL));
+    run_some(rig, 4);
+    return rig_take(rig);
+}
+
+static struct rig_shot *tell_nothing_new(struct rig *rig)
+{
+    first(rig);
+    rig->next = 1;
+    struct rig_shot *s = rig_take(rig);
+    s->log_count = 2; /* not even all that is known */
+    return s;
+}
+
+static struct rig_shot *tell_empty_list(struct rig *rig)
+{
+    for (unsigned bank = 0; bank < AVOW_HASH_ALG_COUNT; bank++)
+        memset(rig->pcr[bank][10], 0, sizeof rig->pcr[bank][10]);
+    rig->log_count = 0;
+    return rig_take(rig);
+}
+
 static const struct story stories[] = {
     {"first contact", tell_first_contact},
     {"delta", tell_delta},
@@ -283,6 +342,11 @@ static const struct story stories[] = {
     {"learned signer", tell_learned_signer},
     {"padded bank", tell_padded},
     {"second boot_aggregate", tell_second_aggregate},
+    {"kexec with the list carried over", tell_kexec_carried},
+    {"kexec under another policy", tell_kexec_under_other_policy},
+    {"delta under another policy", tell_delta_under_other_policy},
+    {"nothing new", tell_nothing_new},
+    {"empty list", tell_empty_list},
 };
 
 /* What differs between an evidence in one part and in several: the tag, and what is made of it. */
@@ -361,6 +425,8 @@ static void test_stories__end_as_they_should(void **state)
         {"a rule for PCR 10", "pcr.mismatch", AVOW_STATUS_UNTRUSTED, false},
         {"padded bank", "ima.bank_padded", AVOW_STATUS_UNTRUSTED, false},
         {"kexec", NULL, AVOW_STATUS_TRUSTED, false},
+        {"empty list", "ima.missing", AVOW_STATUS_UNTRUSTED, false},
+        {"nothing new", NULL, AVOW_STATUS_TRUSTED, false},
     };
     for (size_t i = 0; i < AVOW_ARRAY_LEN(want); i++) {
         static struct rig rig;
