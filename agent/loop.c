@@ -296,6 +296,10 @@ static void do_attest(struct loop *l, const struct avow_agent_action *a)
                           ? avow_attest_run(l->o->attest, &ask, &l->result, &err)
                           : avow_err_set(&err, AVOW_BUS, 0, "Kafka is not reached");
     l->now_ms = avow_clock_mono_ms();
+    if (rc && avow_tpm_is_dead(l->o->tpm)) {
+        die(l, rc, &err);
+        return;
+    }
     if (rc) {
         avow_log_limited(ERROR, "attest.failed", 6, AVOW_KV_ERR(&err));
         feed_tag(l, AVOW_AGENT_EV_QUOTE_FAILED);

@@ -187,37 +187,43 @@ bool avow_tpm_rc_is_full(TSS2_RC rc)
     }
 }
 
-static unsigned flush_range(struct avow_tpm *t, TPM2_HANDLE first)
+static TSS2_RC flush_range(struct avow_tpm *t, TPM2_HANDLE first, unsigned *flushed)
 {
     TPMS_CAPABILITY_DATA *data = NULL;
     TPMI_YES_NO more = 0;
-    unsigned flushed = 0;
-    if (Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES,
-                           first, LEFTOVERS_MAX, &more, &data))
-        return 0;
+    TSS2_RC rc = Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                    TPM2_CAP_HANDLES, first, LEFTOVERS_MAX, &more, &data);
+    if (rc)
+        return rc;
     for (UINT32 i = 0; i < data->data.handles.count && i < LEFTOVERS_MAX; i++) {
         ESYS_TR tr = ESYS_TR_NONE;
         if (Esys_TR_FromTPMPublic(t->esys, data->data.handles.handle[i], ESYS_TR_NONE, ESYS_TR_NONE,
                                   ESYS_TR_NONE, &tr))
             continue;
         avow_tpm_flush(t, &tr);
-        flushed++;
+        (*flushed)++;
     }
     Esys_Free(data);
-    return flushed;
+    return TSS2_RC_SUCCESS;
 }
 
-static unsigned flush_all(struct avow_tpm *t)
+static TSS2_RC flush_all(struct avow_tpm *t, unsigned *flushed)
 {
-    return flush_range(t, FIRST_TRANSIENT) + flush_range(t, FIRST_LOADED_SESSION) +
-           flush_range(t, FIRST_SAVED_SESSION);
+    static const TPM2_HANDLE firsts[] = {FIRST_TRANSIENT, FIRST_LOADED_SESSION,
+                                         FIRST_SAVED_SESSION};
+    TSS2_RC rc = TSS2_RC_SUCCESS;
+    *flushed = 0;
+    for (size_t i = 0; !rc && i < AVOW_ARRAY_LEN(firsts); i++)
+        rc = flush_range(t, firsts[i], flushed);
+    return rc;
 }
 
 void avow_tpm_flush_leftovers(struct avow_tpm *t)
 {
     avow_tpm_slot_unload(t, &t->ak);
     avow_tpm_slot_unload(t, &t->ek);
-    unsigned n = flush_all(t);
+    unsigned n;
+    (void)flush_all(t, &n);
     avow_log_limited(WARN, "tpm.full", 6, AVOW_KV_U64("flushed", n),
                      AVOW_KV_STR("reason", "objects of a process that ended were still loaded"));
 }
@@ -293,6 +299,23 @@ static enum avow_rc connect_tcti(struct avow_tpm *t, struct avow_err *err)
     return avow_err_wrap(err, AVOW_TPM, "TPM \"%s\" (tpm.tcti)", name ? name : "default");
 }
 
+/* What a connection that failed has left behind is ours and still loaded. If the device takes no
+ * command at all, it never will: the kernel's resource manager loads a client's objects before each
+ * command, and refuses the client for good once one of them is of before a TPM reset
+ * (linux v6.1 drivers/char/tpm/tpm2-space.c, tpm2_prepare_space). */
+static enum avow_rc clean_kept_device(struct avow_tpm *t, struct avow_err *err)
+{
+    unsigned n;
+    TSS2_RC rc = flush_all(t, &n);
+    if (!t->keep_device || (rc & TSS2_RC_LAYER_MASK) != TSS2_TCTI_RC_LAYER)
+        return AVOW_OK;
+    t->dead = true;
+    disconnect(t);
+    return avow_err_set(err, AVOW_TPM, (int64_t)rc,
+                        "TPM \"%s\": the open device is dead; only a new process may open it again",
+                        t->tcti_name);
+}
+
 enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err)
 {
     if (t->esys)
@@ -309,20 +332,37 @@ enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err)
         if (rc && rc != TPM2_RC_INITIALIZE) /* INITIALIZE: it was done before (Part 3, 9.3) */
             return avow_tpm_fail(t, rc, "TPM2_Startup", err);
     }
-    if (kept) /* what a connection that failed has left there, is ours and still loaded */
-        (void)flush_all(t);
-    return AVOW_OK;
+    return kept ? clean_kept_device(t, err) : AVOW_OK;
+}
+
+/* Leaves nothing in the TPM that a reset could turn against us (clean_kept_device): one context is
+ * loaded again per round, where the resource manager would do so at each command. */
+static void park_ak(struct avow_tpm *t)
+{
+    if (t->ak.handle == ESYS_TR_NONE)
+        return;
+    avow_tpm_slot_save(t, &t->ak);
+    avow_tpm_slot_unload(t, &t->ak);
 }
 
 void avow_tpm_keep_device(struct avow_tpm *t)
 {
     const char *path = device_path(t);
     t->keep_device = path && t->device >= 0 && access(path, R_OK | W_OK) != 0;
+    if (t->keep_device)
+        park_ak(t);
+}
+
+bool avow_tpm_is_dead(const struct avow_tpm *t)
+{
+    return t->dead;
 }
 
 void avow_tpm_close(struct avow_tpm *t)
 {
     avow_tpm_slot_unload(t, &t->ek); /* seldom needed: leave its place to others */
+    if (t->hold && t->keep_device)
+        park_ak(t);
     if (t->hold)
         return;
     avow_tpm_slot_unload(t, &t->ak);

@@ -61,6 +61,10 @@ void avow_tpm_keep_device(struct avow_tpm *t);
 /* Errors: AVOW_TPM with the TSS2_RC in native and its text in the message. */
 enum avow_rc avow_tpm_open(struct avow_tpm *t, struct avow_err *err) AVOW_MUST_CHECK;
 void avow_tpm_close(struct avow_tpm *t);
+/* True once avow_tpm_open has found that the descriptor which was kept takes no command any more.
+ * Nothing heals that within this process: it has to end, and be started again with the right to
+ * open the device. */
+bool avow_tpm_is_dead(const struct avow_tpm *t);
 
 /* --- Identity (all need an open TPM) --- */
 enum avow_tpm_ak_alg {

@@ -19,6 +19,7 @@ struct avow_tpm {
     bool hold, startup;
     int device;       /* descriptor of a "device:" TCTI, -1: closed or another TCTI */
     bool keep_device; /* it stays open when the connection ends */
+    bool dead;        /* and takes no command any more */
     TSS2_TCTI_CONTEXT *tcti;
     ESYS_CONTEXT *esys; /* NULL: no connection */
     struct avow_tpm_slot ek, ak;

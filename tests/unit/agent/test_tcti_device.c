@@ -2,10 +2,13 @@
 #define _GNU_SOURCE /* pthread */
 #include "tpm/tcti_device.h"
 
+#include "tpm/tpm.h"
+
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -192,6 +195,32 @@ static void test_misuse__is_refused(void **state)
     assert_int_equal(handle.fd, ends[0]);
 }
 
+/* A plain file takes every command and answers none, as a device whose client the kernel has given
+ * up. Its name goes, as the right to open a device does. */
+static void test_kept_device__takes_no_command__is_dead(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/avow-device-XXXXXX", name[64];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    snprintf(name, sizeof name, "device:%s", path);
+    const struct avow_tpm_opts opts = {.tcti = name, .hold = true};
+    struct avow_tpm *t = NULL;
+    struct avow_tpm_pcrs pcrs;
+    assert_int_equal(avow_tpm_new(&opts, &t, NULL), AVOW_OK);
+    assert_int_equal(avow_tpm_open(t, NULL), AVOW_OK);
+    assert_int_equal(unlink(path), 0);
+    avow_tpm_keep_device(t);
+    assert_int_equal(avow_tpm_pcr_read(t, AVOW_HASH_SHA256, &pcrs, NULL), AVOW_TPM);
+    assert_false(avow_tpm_is_dead(t)); /* one command may fail */
+    struct avow_err err = {.rc = AVOW_OK};
+    assert_int_equal(avow_tpm_open(t, &err), AVOW_TPM);
+    assert_non_null(strstr(err.msg, "dead"));
+    assert_true(avow_tpm_is_dead(t));
+    avow_tpm_free(t);
+    close(fd);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_device, close_device)
 
 int main(void)
@@ -205,6 +234,7 @@ int main(void)
         TEST(test_device_gone__is_an_io_error),
         TEST(test_new_connection__leftovers_are_thrown_away),
         TEST(test_misuse__is_refused),
+        cmocka_unit_test(test_kept_device__takes_no_command__is_dead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
