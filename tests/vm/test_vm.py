@@ -32,6 +32,17 @@ def test_both_machines_are_trusted(fleet):
         assert fleet.drop_reasons(name) <= {"unenrolled"}
 
 
+def test_agent_has_given_up_root(fleet):
+    """The lists are readable by root alone, and it reads them all the same: they were opened before."""
+    for machine in fleet.machines.values():
+        status = dict(
+            line.split(":", 1) for line in machine.run("cat /proc/$(busybox pidof avow-agent)/status").splitlines()
+        )
+        assert status["Uid"].split() == ["990"] * 4 and status["Gid"].split() == ["990"] * 4
+        assert [int(status[f"Cap{which}"], 16) for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")] == [0] * 5
+        assert status["Groups"].split() == [] and status["NoNewPrivs"].strip() == "1"
+
+
 def test_kernel_and_image_agree_on_digests(fleet):
     """The policy was made from the image and from what was measured: they must say the same of the same file."""
     image = manifest()
@@ -68,11 +79,11 @@ def test_reboot_after_tampering__recovers_once(fleet):
     assert fleet.events("prey") == ["revocation", "recovery"]
 
 
-@pytest.mark.parametrize("how", ["reboot", "reset", "powercut"])
+@pytest.mark.parametrize("how", [["reboot"], ["reset"], ["powercut", "start"]], ids=lambda how: how[0])
 def test_AR3__another_boot__appraised_as_new_and_no_false_alarm(fleet, how):
     good = fleet.machines["good"]
     before = fleet.trusted_now("good")
-    good.boot_by(how)
+    good.boot_by(*how)
     after = fleet.trusted_now("good")
     assert after["boot"]["boot_id"] != before["boot"]["boot_id"]
     assert after["order"]["reset_count"] == before["order"]["reset_count"] + 1
@@ -86,7 +97,7 @@ def test_AB10__power_cut_in_sleep__tpm_restart_is_a_new_boot(fleet):
     """The kernel had sent TPM2_Shutdown(STATE), the firmware sends TPM2_Startup(CLEAR)."""
     good = fleet.machines["good"]
     before = fleet.trusted_now("good")
-    good.boot_by("suspend", "powercut")
+    good.boot_by("suspend", "powercut", "start")
     after = fleet.trusted_now("good")
     assert after["boot"]["boot_id"] != before["boot"]["boot_id"]
     assert after["order"]["reset_count"] == before["order"]["reset_count"]
@@ -140,16 +151,34 @@ def test_reset_after_kexec__recovers_once(fleet):
     assert fleet.events("good") == ["revocation", "recovery"]
 
 
-def test_AB12__hibernation__untrusted(fleet):
-    """The kernel goes on, with its list, over PCRs that another boot filled."""
+def distrust(fleet, name: str, before: dict) -> dict:
+    return fleet.view.wait_verdict(
+        name, lambda v: v["seq"] > before["seq"] and v["status"] == "untrusted", 90, f"distrust of {name}"
+    )[0]
+
+
+def test_AB12__hibernation_over_a_reset__boot_hibernated(fleet):
+    """Between the sleep and the awakening the TPM was reset: another boot by its counters, the same by its kernel."""
+    good = fleet.machines["good"]
+    before = fleet.trusted_now("good")
+    good.boot_by("hibernate", "flicker", "start")
+    verdict = distrust(fleet, "good", before)
+    assert good.boot_id() == before["boot"]["boot_id"]
+    assert verdict["order"]["reset_count"] == before["order"]["reset_count"] + 1
+    assert finding_ids(verdict)[0] == "boot.hibernated"
+    assert set(finding_ids(verdict)) <= {"boot.hibernated", "ima.pcr_mismatch"}
+    assert fleet.events("good") == ["revocation", "recovery", "revocation"]
+
+
+def test_hibernation__tpm_restart_under_a_running_kernel__ima_pcr_mismatch(fleet):
+    """Linux hibernates with TPM2_Shutdown(STATE), so no reset is counted: the list goes on over the PCRs of a boot that
+    was only there to load it, and does not explain them."""
     prey = fleet.machines["prey"]
     before = fleet.trusted_now("prey")
-    boot_id = prey.boot_id()
-    prey.boot_by("hibernate")
-    assert prey.boot_id() == boot_id
-    verdict, _ = fleet.view.wait_verdict(
-        "prey", lambda v: v["seq"] > before["seq"] and v["status"] == "untrusted", 90, "distrust"
-    )
-    print(finding_ids(verdict), verdict["order"], before["order"])
-    assert finding_ids(verdict) == ["boot.hibernated"]
+    prey.boot_by("hibernate", "start")
+    verdict = distrust(fleet, "prey", before)
+    assert prey.boot_id() == before["boot"]["boot_id"]
+    assert verdict["order"]["reset_count"] == before["order"]["reset_count"]
+    assert verdict["order"]["restart_count"] == before["order"]["restart_count"] + 1
+    assert finding_ids(verdict) == ["ima.pcr_mismatch"]
     assert fleet.events("prey") == ["revocation", "recovery", "revocation"]

@@ -18,6 +18,7 @@ usage: vm.sh COMMAND [ARGUMENT...]
   suspend NAME         to memory; returns when it sleeps
   wake NAME            out of that sleep
   hibernate NAME       to disk; returns when it is off, and start goes on with it
+  flicker NAME         (off) power comes and goes: firmware has started the TPM, and that was all
   exec NAME COMMAND    run it in the guest's shell, as root
   put NAME FILE PATH   copy a file into the guest, with its mode
   get NAME PATH FILE   copy a file out of the guest
@@ -29,7 +30,7 @@ environment:
   VM_MACHINES  a folder per machine, and the TPMs' CA ($VM_DIR/machines)
   VM_ACCEL     auto, kvm or tcg                       (auto: kvm where it really works)
   VM_MEM       MiB a machine                          (384)
-  VM_TIMEOUT   seconds that a boot may take           (180)
+  VM_TIMEOUT   seconds that a boot may take           (300)
   VM_WATCH     a process id: machines that are started are killed when it has gone
 TEXT
     exit 2
@@ -46,7 +47,7 @@ image=${VM_DIR:-$project/build/vm}
 machines=${VM_MACHINES:-$image/machines}
 accel=${VM_ACCEL:-auto}
 memory=${VM_MEM:-384}
-limit=${VM_TIMEOUT:-180}
+limit=${VM_TIMEOUT:-300}
 
 # Code and variables in one read-only file, so that the firmware keeps its variables in memory: in emulated flash it
 # tidies them up at some boots, which then take 30 s longer without acceleration. It measures the same events.
@@ -155,10 +156,11 @@ furnish() { # ROOT
         "$root"/var/{lib/apt/lists,cache/apt}/*
     cp "$image/vmlinuz" "$image/initrd.img" "$root/boot/" # for kexec
     mkdir -p "$root"/{proc,sys,run,root/.ssh,etc/rig,etc/dropbear,var/lib,var/log}
-    cp "$here"/guest/{start,stop,forward,kexec,sleep,avow-agent} "$root/etc/rig/"
+    cp "$here"/guest/{start,stop,forward,kexec,sleep,service} "$root/etc/rig/"
     cp "$here/guest/inittab" "$root/etc/inittab"
-    printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'nobody:x:65534:65534::/:/usr/sbin/nologin' >"$root/etc/passwd"
-    printf '%s\n' 'root:x:0:' 'tss:x:101:' 'nogroup:x:65534:' >"$root/etc/group"
+    printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'avow:x:990:990::/var/lib/avow:/usr/sbin/nologin' \
+        'nobody:x:65534:65534::/:/usr/sbin/nologin' >"$root/etc/passwd"
+    printf '%s\n' 'root:x:0:' 'tss:x:101:' 'avow:x:990:' 'nogroup:x:65534:' >"$root/etc/group"
     echo 'root:*:19000:0:99999:7:::' >"$root/etc/shadow"
     printf '%s: files\n' passwd group shadow hosts >"$root/etc/nsswitch.conf"
     echo '127.0.0.1 localhost' >"$root/etc/hosts"
@@ -425,6 +427,17 @@ hibernate() { # NAME
     powercut "$1"
 }
 
+flicker() { # NAME
+    local machine=$machines/$1
+    if runs "$1" qemu; then die "$1 runs"; fi
+    cd "$machine"
+    swtpm socket --tpm2 --tpmstate "dir=$machine/tpm" --ctrl type=unixio,path=swtpm.sock \
+        --server type=unixio,path=tpm.sock --flags not-need-init,startup-clear --daemon \
+        --pid "file=$machine/swtpm.pid"
+    swtpm_ioctl --unix swtpm.sock -c >/dev/null # an answer: it has started
+    kill_machine "$1"
+}
+
 powercut() { # NAME: TPM and disk keep what they had stored by then
     kill_machine "$1"
     forget_ssh "$1"
@@ -451,8 +464,8 @@ deps | build)
     exit
     ;;
 create | start) [ $# -eq 1 ] || usage ;;
-stop | reboot | reset | powercut | kexec | suspend | wake | hibernate | destroy | remove-disk | exec | put | get | \
-    forward)
+stop | reboot | reset | powercut | kexec | suspend | wake | hibernate | flicker | destroy | remove-disk | exec | \
+    put | get | forward)
     [ $# -ge 1 ] || usage
     [ -d "$machines/$1" ] || die "there is no machine $1"
     ;;
@@ -461,7 +474,7 @@ esac
 mkdir -p "$machines"
 machines=$(cd "$machines" && pwd)
 case $command in
-create | start | stop | powercut | kexec | suspend | hibernate | put | get | forward) "$command" "$@" ;;
+create | start | stop | powercut | kexec | suspend | hibernate | flicker | put | get | forward) "$command" "$@" ;;
 exec) in_guest "$@" ;;
 reboot) boot_by "$1" in_guest "$1" reboot ;;
 reset) boot_by "$1" monitor "$1" system_reset >/dev/null ;;

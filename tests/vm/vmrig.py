@@ -16,11 +16,11 @@ SCRIPT = HERE / "vm.sh"
 IMA_LIST = "/sys/kernel/security/ima/binary_runtime_measurements"
 BOOT_LOG = "/sys/kernel/security/tpm0/binary_bios_measurements"
 
-# A boot takes 8 s to 40 s without acceleration, so silence is far away: these tests are not about it.
-INTERVALS = Intervals(epoch=1000, heartbeat=3000, silent_after=240_000, validity=20_000, verdict_refresh=3000)
+# A boot takes ten seconds without acceleration, and minutes on a host that is busy: these tests are not about silence.
+INTERVALS = Intervals(epoch=1000, heartbeat=3000, silent_after=600_000, validity=20_000, verdict_refresh=3000)
 
 
-def vm(*args, machines: Path | None = None, timeout: float = 240) -> str:
+def vm(*args, machines: Path | None = None, timeout: float = 360) -> str:
     env = {**os.environ, "VM_DIR": str(IMAGE), "VM_WATCH": str(os.getpid())}
     if machines:
         env["VM_MACHINES"] = str(machines)
@@ -115,11 +115,9 @@ class Machine:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def boot_by(self, *commands: str) -> None:
-        """Takes commands again when this returns: what ends in "powercut" or "hibernate" is started."""
+        """Commands of vm.sh, after which the machine takes commands again."""
         for command in commands:
             self.call(command)
-        if commands[-1] in ("powercut", "hibernate"):
-            self.call("start")
 
     def install_agent(self, site: Site) -> None:
         """As a package and an operator would: program, root key, configuration. The service waits for the last."""
@@ -166,7 +164,7 @@ class Fleet:
         self.site.start_registrar()
         self.site.start_worker()
         for name, process in zip(self.names, booting):
-            output, _ = process.communicate(timeout=240)
+            output, _ = process.communicate(timeout=360)
             if process.returncode:
                 raise RuntimeError(f"{name} does not start: {output}")
         self.view = View(self.site.broker.bootstrap, "avow.", self.site.dir / "root" / "root.pem")
