@@ -82,6 +82,7 @@ const char *avow_tpm_tcti_device(const char *tcti)
 bool avow_tpm_tcti_is_known(const char *tcti)
 {
     static const char *const kinds[] = {"swtpm", "mssim", "tabrmd", "cmd", "pcap"};
+    assert(tcti);
     const char *device = avow_tpm_tcti_device(tcti);
     if (device)
         return device[0] == '/';
