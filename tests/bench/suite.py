@@ -66,7 +66,7 @@ def machine() -> list[str]:
         f"{cpu}, {os.cpu_count()} cores, Linux {os.uname().release}; {output('openssl', 'version')[:40]},"
         f" librdkafka {output('pkg-config', '--modversion', 'rdkafka')}, {output('gcc', '--version').splitlines()[0]}",
         f"commit {output('git', 'rev-parse', '--short', 'HEAD')}, {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}",
-        f"before: {load()}",
+        f"before: {load()}{', but we come first (real-time priority)' if os.sched_getscheduler(0) else ''}",
     ]
 
 
@@ -93,6 +93,7 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--build", type=Path, required=True, help=argparse.SUPPRESS)
     p.add_argument("--json", type=Path, metavar="FILE", help="also write the results as a JSON list")
     p.add_argument("--quick", action="store_true", help="tiny runs, whose values mean nothing")
+    p.add_argument("--realtime", action="store_true", help="before everything else on this machine")
     p.add_argument("--list", action="store_true", help="the ids")
     p.add_argument("ids", nargs="*", metavar="ID", help="these and their variants; all without any")
     return p.parse_args()
