@@ -80,7 +80,7 @@ def test_reboot_after_tampering__recovers_once(fleet):
 
 
 @pytest.mark.parametrize("how", [["reboot"], ["reset"], ["powercut", "start"]], ids=lambda how: how[0])
-def test_AR3__another_boot__appraised_as_new_and_no_false_alarm(fleet, how):
+def test_ar3_another_boot__appraised_as_new_and_no_false_alarm(fleet, how):
     good = fleet.machines["good"]
     before = fleet.trusted_now("good")
     good.boot_by(*how)
@@ -93,7 +93,7 @@ def test_AR3__another_boot__appraised_as_new_and_no_false_alarm(fleet, how):
     assert good.service_log().count("new_ak=true") == 1
 
 
-def test_AB10__power_cut_in_sleep__tpm_restart_is_a_new_boot(fleet):
+def test_ab10_power_cut_in_sleep__tpm_restart_is_a_new_boot(fleet):
     """The kernel had sent TPM2_Shutdown(STATE), the firmware sends TPM2_Startup(CLEAR)."""
     good = fleet.machines["good"]
     before = fleet.trusted_now("good")
@@ -105,7 +105,7 @@ def test_AB10__power_cut_in_sleep__tpm_restart_is_a_new_boot(fleet):
     trusted_throughout(fleet, "good", before)
 
 
-def test_AB11__sleep_and_wake__tpm_resume_continues_without_a_log(fleet):
+def test_ab11_sleep_and_wake__tpm_resume_continues_without_a_log(fleet):
     good = fleet.machines["good"]
     before = fleet.trusted_now("good")
     said = len(good.service_log())
@@ -123,7 +123,7 @@ def test_AB11__sleep_and_wake__tpm_resume_continues_without_a_log(fleet):
     assert "boot_log=true" not in good.service_log()[said:], "a log was asked for that cannot have changed"
 
 
-def test_AP16__kexec__boot_kexec_and_untrusted(fleet):
+def test_ap16_kexec__boot_kexec_and_untrusted(fleet):
     """Debian's kernel hands no list over, so the new one begins anew over a PCR 10 that was not reset."""
     good = fleet.machines["good"]
     good.run("/etc/rig/kexec load")
@@ -157,7 +157,7 @@ def distrust(fleet, name: str, before: dict) -> dict:
     )[0]
 
 
-def test_AB12__hibernation_over_a_reset__boot_hibernated(fleet):
+def test_ab12_hibernation_over_a_reset__boot_hibernated(fleet):
     """Between the sleep and the awakening the TPM was reset: another boot by its counters, the same by its kernel."""
     good = fleet.machines["good"]
     before = fleet.trusted_now("good")
