@@ -41,10 +41,21 @@ class Load:
             host.enrol()
         for host in self.hosts:
             self.field.wait_state(host.name, lambda s: True, 20, "of an enrolled host")
-        for host in self.hosts:
-            host.expect_trusted()
+        self._until_trusted()
         self._thread.start()
         return self
+
+    def _until_trusted(self) -> None:
+        """Side by side, so that none falls silent while another one is waited for."""
+        deadline = time.monotonic() + 40
+        while waiting := [h for h in self.hosts if self.field.states(h.name)[-1]["status"] != "trusted"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not trusted: {[h.name for h in waiting]}")
+            for host in self.hosts:
+                if host in waiting:
+                    host.resync()
+                self._send(host)
+            time.sleep(0.3)
 
     def __exit__(self, *exc) -> None:
         self.stop()
