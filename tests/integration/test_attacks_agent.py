@@ -99,10 +99,11 @@ def test_ad2_replayed_resync__ignored_by_id_and_by_epoch(field):
 
 def test_ad3_thousand_valid_resyncs__three_are_obeyed_and_the_agent_goes_on(field, host):
     before, start = full(field, "ad3"), len(field.evidence_of("ad3"))
-    for _ in range(10):
-        for _ in range(100):
-            field.forge_resync("ad3", field.worker)
-        time.sleep(0.1)
+    for _ in range(12):  # one by one: each could be obeyed by an evidence of its own
+        field.forge_resync("ad3", field.worker)
+        time.sleep(0.3)
+    for _ in range(988):
+        field.forge_resync("ad3", field.worker)
     field.grow("ad3")
     epoch = field.marker(field.partition("ad3"))["epoch"]
     state = field.wait_state("ad3", lambda s: as_of(s) > epoch, 10, "of a later epoch")

@@ -256,12 +256,13 @@ def test_worker_killed_with_the_brokers_default_clean_up__take_over_time(new_sit
             last = field.states("alice")[-1]["seq"]
             field.site.workers["w1"].kill()
             killed = time.monotonic()
-            field.site.start_worker("w2")
+            successor = field.site.start_worker("w2")
             field.wait_state("alice", lambda s: s["seq"] > last, 40, "by the next worker")
             took = time.monotonic() - killed
             print(f"first result {took:.1f} s after SIGKILL inside a transaction (session time-out 6 s)")
             print(load.verify())
-        assert took < 20
+        # By name, or the broker's clean-up came first by chance; it may take 16 s.
+        assert took < 20 and (" fenced " in successor.output() or took < 9)
         nobody_is_silent(field)
         agents_unharmed(field)
     finally:

@@ -114,10 +114,11 @@ class Field:
         return [r for r in self.watch.all(self.prefix + topic) if r.key == key.encode() and r.value is not None][-1]
 
     def forge_marker(self, partition: int, signer: Signer, **changes) -> dict:
-        """A marker for the present epoch, put on the topic as workers do it."""
+        """A marker for the present epoch, put on the topic as workers do it; workers have had the time to read it."""
         nonce = sha256(signer.id, str(time.monotonic_ns()).encode())
         marker = {**self.marker(partition), "nonce": nonce, "owner": "avow.x.mallory.0", **changes}
         self.put("epochs", "marker", seal("marker", marker, signer), partition)
+        time.sleep(0.5)  # they read markers and evidence side by side
         return marker
 
     def forge_resync(self, agent: str, signer: Signer | None, **changes) -> bytes:
