@@ -1,6 +1,7 @@
 """avow-agent as a host has it: key types, privileges, TLS and SASL, the registrar over HTTPS, the service manager, and every
 mistake that an operator can make. One clear message with the next step, and the documented exit code."""
 
+import contextlib
 import datetime
 import os
 import re
@@ -323,6 +324,15 @@ def silent_server() -> tuple[socket.socket, int]:
     return server, server.getsockname()[1]
 
 
+def registration_process(agent: int) -> int | None:
+    """The child of the agent that has become avow-agent-register; a child may end while it is looked at."""
+    for child in Path(f"/proc/{agent}/task/{agent}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if "avow-agent-register" in Path(f"/proc/{child}/cmdline").read_text():
+                return int(child)
+    return None
+
+
 def test_registration_process__has_no_more_than_its_pipes(hosts):
     host = hosts.new()
     server, port = silent_server()
@@ -330,9 +340,7 @@ def test_registration_process__has_no_more_than_its_pipes(hosts):
         host.start_agent(
             env={"AVOW_KAFKA_SASL_PASSWORD": "secret"}, agent__user="nobody", registrar__url=f"http://127.0.0.1:{port}"
         )
-        children = Path(f"/proc/{host.agent.pid}/task/{host.agent.pid}/children")
-        child = int(wait_for(lambda: children.read_text().split(), 20, "the registration process", host.agent)[0])
-        wait_for(lambda: "avow-agent-register" in Path(f"/proc/{child}/cmdline").read_text(), 5, "exec")
+        child = wait_for(lambda: registration_process(host.agent.pid), 20, "the registration process", host.agent)
         assert_nothing_is_left(child)
         assert Path(f"/proc/{child}/environ").read_bytes() == b""
         links = {int(p.name): os.readlink(p) for p in Path(f"/proc/{child}/fd").iterdir()}

@@ -138,6 +138,7 @@ enum avow_rc avow_enrollment_publish(struct avow_cli *cli, const struct avow_enr
     avow_buf_init(&record, 64 * 1024);
     if (!avow_str_copy(id, sizeof id, e->key))
         return avow_err_set(err, AVOW_LIMIT, 0, "agent id");
+    avow_stop_install(); /* an interrupt from here on does not hide whether the record is out */
     enum avow_rc rc = avow_cli_tenant_key(cli, &signer, err);
     if (!rc)
         rc = avow_seal_enrollment(e, signer, &record, err);

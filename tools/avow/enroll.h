@@ -26,7 +26,8 @@ struct avow_identity_names {
 enum avow_rc avow_identity_names(const struct avow_identity *id, struct avow_identity_names *out,
                                  struct avow_err *err) AVOW_MUST_CHECK;
 
-/* Signs and publishes an enrolment, and keeps it in the ledger. */
+/* Signs and publishes an enrolment, and keeps it in the ledger. SIGINT and SIGTERM from its start
+ * on are only noted (avow_stop_requested). */
 enum avow_rc avow_enrollment_publish(struct avow_cli *cli, const struct avow_enrollment *e,
                                      struct avow_err *err) AVOW_MUST_CHECK;
 
