@@ -8,7 +8,10 @@
 
 #include "avow/base/arena.h"
 #include "avow/crypto/ak.h"
+#include "avow/core/boot_policy.h"
+#include "avow/core/ima_keys.h"
 #include "avow/core/runtime_policy.h"
+#include "avow/core/severity.h"
 #include "avow/model/body.h"
 #include "avow/model/enrollment.h"
 #include "avow/model/evidence.h"
@@ -19,8 +22,12 @@
 /* What the enrolment's policy references resolve to. A reference that does not resolve is
  * `missing`: our problem, never the agent's (no verdict is made from it; PROTOCOL R27). */
 struct avow_eval_policy {
-    const struct avow_runtime_policy *runtime; /* NULL: none demanded */
-    const struct avow_head_ref *heads;         /* every head that was used */
+    const struct avow_runtime_policy *runtime; /* NULL: none demanded, as for the next three */
+    const struct avow_boot_policy *boot;
+    const uint8_t *boot_sha256; /* [32], of the document of `boot` */
+    const struct avow_ima_keys *keys;
+    const struct avow_severity *severity;
+    const struct avow_head_ref *heads; /* every head that was used */
     size_t heads_count;
     bool missing;
     bool superset_of_prior; /* avow_runtime_policy_is_superset(policy of prior->heads, runtime):

@@ -78,6 +78,13 @@ const struct avow_finding_def *avow_finding_def_of(enum avow_finding_id id);
 /* Order of the severity labels, info 0 to emergency 6, as Keylime names them; -1 for an unknown
  * label. */
 int avow_severity_rank(struct avow_str label);
+/* Where a finding was found, for tools that show it as data; what does not apply is -1 or empty. */
+struct avow_finding_context {
+    int64_t entry; /* of the IMA list, from 0 */
+    int64_t event; /* of the UEFI log, from 0 */
+    int32_t pcr;
+    struct avow_str path;
+};
 /* By public id; NULL if unknown. */
 const struct avow_finding_def *avow_finding_def_find(struct avow_str id);
 

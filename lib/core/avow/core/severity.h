@@ -1,0 +1,25 @@
+/* severity.h - severity labels by regular expression, as Keylime's severity policy has them. Layer:
+ * core. Immutable; shareable between threads. Format: docs/POLICY.md. */
+#ifndef AVOW_CORE_SEVERITY_H
+#define AVOW_CORE_SEVERITY_H
+
+#include "avow/base/bytes.h"
+#include "avow/base/cleanup.h"
+#include "avow/base/err.h"
+#include "avow/core/findings.h"
+
+#define AVOW_SEVERITY_TEXT_MAX (256u * 1024u)
+#define AVOW_SEVERITY_RULES_MAX 256u
+
+struct avow_severity;
+/* Keylime's list of {"event_id": expression, "severity_label": label}. Errors: AVOW_PARSE (the
+ * message has the JSON path and the reason), AVOW_LIMIT, AVOW_NOMEM. */
+enum avow_rc avow_severity_load(struct avow_bytes json, struct avow_severity **out,
+                                struct avow_err *err) AVOW_MUST_CHECK;
+void avow_severity_free(struct avow_severity *s);
+AVOW_DEFINE_CLEANUP(struct avow_severity, avow_severity_free);
+/* Label of a finding: the first rule that matches its id or Keylime's event id, else its default;
+ * `s` may be NULL. Static or borrowed from `s`. */
+struct avow_str avow_severity_of(const struct avow_severity *s, enum avow_finding_id id);
+
+#endif
