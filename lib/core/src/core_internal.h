@@ -29,11 +29,17 @@
 #define AVOW_BODY_VERSION 1u
 #define AVOW_ALL_PCRS 0x00FFFFFFu
 
+/* Nowhere in particular. */
+#define AVOW_FINDING_NOWHERE ((struct avow_finding_context){.entry = -1, .event = -1, .pcr = -1})
+
 /* finding_list.c: findings of the current run, in order of discovery, without repetitions, the
  * first 32 kept. */
 struct avow_finding_list {
     struct avow_arena *arena;
     struct avow_finding items[AVOW_FINDINGS_KEPT];
+    struct avow_finding_context
+        contexts[AVOW_FINDINGS_KEPT]; /* of items; those of the prior state have none */
+    struct avow_finding_context at;   /* where the walk is: copied with each finding */
     size_t count;
     uint32_t total;
     bool nomem;

@@ -11,9 +11,15 @@
 void avow_finding_list_init(struct avow_finding_list *l, struct avow_arena *arena,
                             const struct avow_state *prior)
 {
-    *l = (struct avow_finding_list){.arena = arena, .total = prior->findings_total};
-    for (size_t i = 0; i < prior->findings_count && i < AVOW_FINDINGS_KEPT; i++)
+    l->arena = arena;
+    l->at = AVOW_FINDING_NOWHERE;
+    l->count = 0;
+    l->total = prior->findings_total;
+    l->nomem = false;
+    for (size_t i = 0; i < prior->findings_count && i < AVOW_FINDINGS_KEPT; i++) {
+        l->contexts[l->count] = AVOW_FINDING_NOWHERE;
         l->items[l->count++] = prior->findings[i];
+    }
     if (l->total < l->count)
         l->total = (uint32_t)l->count;
 }
@@ -50,6 +56,7 @@ void avow_finding_list_put(struct avow_finding_list *l, enum avow_finding_id id,
     if (avow_finding_list_count_only(l))
         return;
     l->total++;
+    l->contexts[l->count] = l->at;
     l->items[l->count++] = (struct avow_finding){.id = avow_str_from(def->id),
                                                  .severity = avow_str_from(def->severity),
                                                  .where = w,
@@ -65,8 +72,10 @@ void avow_finding_list_filter(struct avow_finding_list *l, bool (*keep)(enum avo
             enum avow_finding_id f = (enum avow_finding_id)id;
             stays = avow_str_is(l->items[i].id, avow_finding_def_of(f)->id) && keep(f);
         }
-        if (stays)
+        if (stays) {
+            l->contexts[kept] = l->contexts[i];
             l->items[kept++] = l->items[i];
+        }
     }
     if (kept == l->count)
         return;
