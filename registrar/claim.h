@@ -30,9 +30,12 @@ struct avow_claim {
     struct avow_bytes ak_public; /* TPM2B_PUBLIC */
     struct avow_bytes ak_name;   /* nameAlg and digest */
     struct avow_bytes ek_certs;  /* packed (avow_certs_*), the EK certificate first; empty: none */
-    struct avow_str ip;          /* ptr NULL: none */
-    uint16_t port;               /* 0: none */
-    struct avow_str mtls_cert;   /* PEM or "disabled"; ptr NULL: none */
+    struct avow_bytes iak_certs; /* packed, the IAK's first; empty: none was proven */
+    struct avow_bytes idevid_certs; /* packed, the IDevID's first; empty: none was proven */
+    struct avow_str device_serial;  /* of both certificates; ptr NULL: none */
+    struct avow_str ip;             /* ptr NULL: none */
+    uint16_t port;                  /* 0: none */
+    struct avow_str mtls_cert;      /* PEM or "disabled"; ptr NULL: none */
     struct avow_ek_trust trust;
 };
 

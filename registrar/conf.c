@@ -31,6 +31,8 @@ static const struct avow_conf_option options[] = {
      "which TPMs may register: with a certificate that verifies, or any", NULL},
     {"registrar", "ak_change", AVOW_CONF_ENUM, "same-ek", 0, 0, "same-ek|refuse",
      "new AK of a registered agent: with proof by the same EK, or never (as Keylime)", NULL},
+    {"registrar", "allow_ms", AVOW_CONF_MS, "3600000", 60000, 604800000, NULL,
+     "how long an operator's leave for another EK or AK lasts (avow registrar allow)", NULL},
     {"registrar", "challenge_ms", AVOW_CONF_MS, "300000", 1000, 3600000, NULL,
      "how long a challenge can be answered", NULL},
     {"registrar", "threads", AVOW_CONF_U64, "4", 1, 64, NULL, "threads per listener", NULL},
@@ -104,6 +106,7 @@ static void read_policy(const struct avow_conf *c, struct avow_registrar_conf *o
                         struct avow_buf *notes)
 {
     const char *ek = avow_conf_str(c, "registrar", "ek_policy");
+    out->policy.allow_ms = avow_conf_u64(c, "registrar", "allow_ms");
     out->policy.challenge_ms = avow_conf_u64(c, "registrar", "challenge_ms");
     out->policy.refuse_ak_change =
         avow_cstr_eq(avow_conf_str(c, "registrar", "ak_change"), "refuse");

@@ -67,6 +67,8 @@ static void claim_digest(const struct avow_claim *c, struct avow_str source, uin
                                         c->ek_public,
                                         c->ak_public,
                                         c->ek_certs,
+                                        c->iak_certs,
+                                        c->idevid_certs,
                                         avow_bytes_make(c->ip.ptr, c->ip.len),
                                         avow_bytes_make(c->mtls_cert.ptr, c->mtls_cert.len),
                                         AVOW_BYTES_OF(port)};
@@ -80,22 +82,32 @@ static void claim_digest(const struct avow_claim *c, struct avow_str source, uin
     avow_sha256_pieces(pieces, AVOW_ARRAY_LEN(pieces), out);
 }
 
+static bool same_ek(const struct avow_enroll_view *v, const struct avow_claim *c)
+{
+    return avow_bytes_eq(v->agent->claim.ek_public, c->ek_public);
+}
+
+static bool same_ak(const struct avow_enroll_view *v, const struct avow_claim *c)
+{
+    return avow_bytes_eq(v->agent->claim.ak_public, c->ak_public);
+}
+
 /* May this claim replace the active record, once its TPM has proven itself? */
 static bool identity_allows(const struct avow_enroll_view *v, const struct avow_claim *c,
                             struct avow_enroll_out *out)
 {
-    if (!is_active(v))
+    if (!is_active(v) || v->agent->allow_until_ms > v->now_ms)
         return true;
-    if (!avow_bytes_eq(v->agent->claim.ek_public, c->ek_public)) {
+    if (!same_ek(v, c)) {
         answer(out, 403, "ek_changed",
-               "this agent id belongs to another TPM (its EK differs); an operator must remove "
-               "the registration first");
+               "this agent id belongs to another TPM (its EK differs); an operator must allow the "
+               "change or remove the registration first");
         return false;
     }
-    if (v->policy->refuse_ak_change && !avow_bytes_eq(v->agent->claim.ak_public, c->ak_public)) {
+    if (v->policy->refuse_ak_change && !same_ak(v, c)) {
         answer(out, 403, "ak_changed",
-               "this agent is registered with another AK; an operator must remove the "
-               "registration first");
+               "this agent is registered with another AK; an operator must allow the change or "
+               "remove the registration first");
         return false;
     }
     return true;
@@ -105,7 +117,7 @@ static bool identity_allows(const struct avow_enroll_view *v, const struct avow_
 static bool take_certificate(const struct avow_enroll_view *v, const struct avow_register_in *in,
                              struct avow_claim *claim, struct avow_enroll_out *out)
 {
-    bool stored = is_active(v) && v->agent->claim.ek_certs.len > 0;
+    bool stored = is_active(v) && v->agent->claim.ek_certs.len > 0 && same_ek(v, claim);
     if (in->cert == AVOW_CERT_NULL && stored) {
         answer(out, 403, "ekcert_withdrawn",
                "the EK certificate of a registered agent cannot be withdrawn");
@@ -246,6 +258,9 @@ static void activate(const struct avow_enroll_view *v, const struct avow_pending
                              .registered_ms = v->now_ms,
                              .tag_until_ms = v->now_ms + v->policy->challenge_ms,
                              .claim = p->claim};
+    /* The leave is for one change; a restart of the old host does not use it up. */
+    if (is_active(v) && same_ek(v, &p->claim) && same_ak(v, &p->claim))
+        a->allow_until_ms = v->agent->allow_until_ms;
     memcpy(a->tag_sha256, tag_sha256, sizeof a->tag_sha256);
     for (size_t i = 0; i < v->n_pending; i++)
         change_add(out, AVOW_CHANGE_PENDING_DROP)->seq = v->pending[i].seq;
@@ -299,8 +314,20 @@ void avow_enroll_remove(const struct avow_enroll_view *v, struct avow_enroll_out
         a->status = AVOW_AGENT_REMOVED;
         a->generation++;
         a->tag_until_ms = 0;
+        a->allow_until_ms = 0;
     }
     for (size_t i = 0; i < v->n_pending; i++)
         change_add(out, AVOW_CHANGE_PENDING_DROP)->seq = v->pending[i].seq;
     answer(out, 200, "removed", "Success");
+}
+
+void avow_enroll_allow(const struct avow_enroll_view *v, struct avow_enroll_out *out)
+{
+    *out = (struct avow_enroll_out){0};
+    if (!is_active(v)) {
+        answer(out, 404, "unknown", "agent is not registered");
+        return;
+    }
+    change_add(out, AVOW_CHANGE_ALLOW)->allow_until_ms = v->now_ms + v->policy->allow_ms;
+    answer(out, 200, "allowed", "Success");
 }

@@ -29,6 +29,7 @@ struct avow_agent { /* one row; borrowed */
     uint64_t registered_ms;  /* last activation */
     uint64_t tag_until_ms;   /* a repeated PUT with the same tag is answered 200 until then */
     uint8_t tag_sha256[32];  /* SHA-256 of the tag that activated it */
+    uint64_t allow_until_ms; /* an operator lets another EK or AK activate until then; 0: not */
     struct avow_claim claim; /* removed: as it last was */
 };
 
@@ -53,6 +54,7 @@ struct avow_enroll_policy {
     enum avow_ek_policy ek;
     bool refuse_ak_change; /* even with proof by the same EK, as Keylime does */
     uint64_t challenge_ms; /* life of a challenge */
+    uint64_t allow_ms;     /* how long an operator's leave lasts (avow_enroll_allow) */
 };
 
 struct avow_enroll_view { /* what is stored about this id, read in one transaction */
@@ -82,12 +84,14 @@ enum avow_change_kind {
     AVOW_CHANGE_PENDING_ADD,
     AVOW_CHANGE_PENDING_ATTEMPTS,
     AVOW_CHANGE_PENDING_DROP,
-    AVOW_CHANGE_AGENT
+    AVOW_CHANGE_AGENT,
+    AVOW_CHANGE_ALLOW /* nothing of it is published */
 };
 struct avow_change {
     enum avow_change_kind kind;
     int64_t seq;                 /* PENDING_ATTEMPTS, PENDING_DROP */
     uint32_t attempts;           /* PENDING_ATTEMPTS */
+    uint64_t allow_until_ms;     /* ALLOW */
     struct avow_pending pending; /* PENDING_ADD; seq unset */
     struct avow_agent agent;     /* AGENT: the whole row; goes to the outbox too */
 };
@@ -109,6 +113,9 @@ void avow_enroll_register(const struct avow_enroll_view *v, const struct avow_re
 void avow_enroll_activate(const struct avow_enroll_view *v, const uint8_t tag[AVOW_TAG_LEN],
                           struct avow_enroll_out *out);
 void avow_enroll_remove(const struct avow_enroll_view *v, struct avow_enroll_out *out);
+/* An operator's leave: until policy->allow_ms from now the agent may come with another EK or AK,
+ * once, with proof by that EK. The record stays active as it is until then. */
+void avow_enroll_allow(const struct avow_enroll_view *v, struct avow_enroll_out *out);
 
 /* The answer a TPM gives: HMAC-SHA384(key = base64 text of the secret, message = id), as Keylime's
  * agents compute it. False only when memory is short; out is then unset and must not be compared.

@@ -48,6 +48,9 @@ enum avow_rc avow_identity_build(const uint8_t fleet[16], struct avow_str id,
                                   .registered_ms = a->registered_ms};
     memcpy(out->fleet, fleet, sizeof out->fleet);
     memcpy(out->trust.ek_cert_sha256, t->cert_sha256, sizeof out->trust.ek_cert_sha256);
+    struct avow_bytes iak = a->claim.iak_certs, idevid = a->claim.idevid_certs;
+    out->has_iak = avow_certs_next(&iak, &out->iak);
+    out->has_idevid = avow_certs_next(&idevid, &out->idevid);
     return list_certs(a->claim.ek_certs, arena, out, err);
 }
 

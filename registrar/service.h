@@ -26,6 +26,10 @@ void avow_service_register(const struct avow_service *s, struct avow_str id,
                            const struct avow_server_request *req, struct avow_server_reply *reply);
 void avow_service_activate(const struct avow_service *s, struct avow_str id,
                            const struct avow_server_request *req, struct avow_server_reply *reply);
+/* Lets the agent come with another EK or AK, once, for policy.allow_ms; an administrator's action.
+ */
+void avow_service_allow(const struct avow_service *s, struct avow_str id,
+                        const struct avow_server_request *req, struct avow_server_reply *reply);
 void avow_service_remove(const struct avow_service *s, struct avow_str id,
                          const struct avow_server_request *req, struct avow_server_reply *reply);
 

@@ -281,6 +281,20 @@ void avow_service_activate(const struct avow_service *s, struct avow_str id,
         (void)decide(&e, "activate", activate_step, tag, reply);
 }
 
+static void allow_step(struct enrolling *e, const void *in)
+{
+    (void)in;
+    avow_enroll_allow(&e->view, &e->out);
+}
+
+void avow_service_allow(const struct avow_service *s, struct avow_str id,
+                        const struct avow_server_request *req, struct avow_server_reply *reply)
+{
+    AVOW_CLEANUP_VAL(enrolling_deinit) struct enrolling e;
+    enrolling_init(&e, s, id, req);
+    (void)decide(&e, "allow", allow_step, NULL, reply);
+}
+
 static void remove_step(struct enrolling *e, const void *in)
 {
     (void)in;

@@ -13,8 +13,8 @@
 
 #define CLAIM_COLUMNS                                                                              \
     "ek_public, ak_public, ak_name, ek_certs, ip, port, mtls_cert, trust_rule, trust_trusted, "    \
-    "trust_ms, trust_detail, ek_cert_sha256"
-#define CLAIM_MARKS "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+    "trust_ms, trust_detail, ek_cert_sha256, iak_certs, idevid_certs, device_serial"
+#define CLAIM_MARKS "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
 #define BUSY_MS 5000
 
 static const char *const sql_texts[AVOW_SQL_COUNT] = {
@@ -22,10 +22,11 @@ static const char *const sql_texts[AVOW_SQL_COUNT] = {
     [AVOW_SQL_COMMIT] = "COMMIT",
     [AVOW_SQL_ROLLBACK] = "ROLLBACK",
     [AVOW_SQL_AGENT] = "SELECT status, generation, regcount, registered_ms, tag_until_ms, "
-                       "tag_sha256, " CLAIM_COLUMNS " FROM agents WHERE id = ?",
+                       "tag_sha256, allow_until_ms, " CLAIM_COLUMNS " FROM agents WHERE id = ?",
     [AVOW_SQL_AGENT_PUT] = "INSERT OR REPLACE INTO agents (id, status, generation, regcount, "
-                           "registered_ms, tag_until_ms, tag_sha256, " CLAIM_COLUMNS
-                           ") VALUES (?, ?, ?, ?, ?, ?, ?, " CLAIM_MARKS ")",
+                           "registered_ms, tag_until_ms, tag_sha256, allow_until_ms, " CLAIM_COLUMNS
+                           ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, " CLAIM_MARKS ")",
+    [AVOW_SQL_AGENT_ALLOW] = "UPDATE agents SET allow_until_ms = ? WHERE id = ? AND status = 1",
     [AVOW_SQL_PENDING] = "SELECT seq, digest, source, secret, issued_ms, expires_ms, attempts, "
                          "" CLAIM_COLUMNS " FROM pending WHERE id = ? ORDER BY seq DESC LIMIT ?",
     [AVOW_SQL_PENDING_OF_SOURCE] =

@@ -18,7 +18,10 @@ enum {
     CLAIM_TRUSTED,
     CLAIM_TIME,
     CLAIM_DETAIL,
-    CLAIM_CERT_SHA256
+    CLAIM_CERT_SHA256,
+    CLAIM_IAK,
+    CLAIM_IDEVID,
+    CLAIM_SERIAL
 };
 
 void avow_sql_bind_bytes(sqlite3_stmt *q, int i, struct avow_bytes b)
@@ -104,6 +107,11 @@ static void bind_claim(sqlite3_stmt *q, int at, const struct avow_claim *c)
     avow_sql_bind_str(q, at + CLAIM_DETAIL, c->trust.detail);
     if (c->trust.has_cert_sha256)
         avow_sql_bind_bytes(q, at + CLAIM_CERT_SHA256, AVOW_BYTES_OF(c->trust.cert_sha256));
+    if (c->iak_certs.len)
+        avow_sql_bind_bytes(q, at + CLAIM_IAK, c->iak_certs);
+    if (c->idevid_certs.len)
+        avow_sql_bind_bytes(q, at + CLAIM_IDEVID, c->idevid_certs);
+    avow_sql_bind_str(q, at + CLAIM_SERIAL, c->device_serial);
 }
 
 static enum avow_rc read_trust(sqlite3_stmt *q, int at, struct avow_arena *a,
@@ -134,6 +142,12 @@ static enum avow_rc read_claim(sqlite3_stmt *q, int at, struct avow_arena *a, st
         rc = avow_sql_str(q, at + CLAIM_IP, a, &c->ip, err);
     if (!rc)
         rc = avow_sql_str(q, at + CLAIM_MTLS, a, &c->mtls_cert, err);
+    if (!rc)
+        rc = avow_sql_bytes(q, at + CLAIM_IAK, a, &c->iak_certs, err);
+    if (!rc)
+        rc = avow_sql_bytes(q, at + CLAIM_IDEVID, a, &c->idevid_certs, err);
+    if (!rc)
+        rc = avow_sql_str(q, at + CLAIM_SERIAL, a, &c->device_serial, err);
     c->port = (uint16_t)avow_sql_u64(q, at + CLAIM_PORT); /* NULL reads as 0 */
     return rc ? rc : read_trust(q, at, a, &c->trust, err);
 }
@@ -153,8 +167,9 @@ static enum avow_rc load_agent(struct avow_store *s, struct avow_str id, struct 
         out->registered_ms = avow_sql_u64(q, 3);
         out->tag_until_ms = avow_sql_u64(q, 4);
         rc = avow_sql_fixed(q, 5, out->tag_sha256, sizeof out->tag_sha256, err);
+        out->allow_until_ms = avow_sql_u64(q, 6);
         if (!rc)
-            rc = read_claim(q, 6, a, &out->claim, err);
+            rc = read_claim(q, 7, a, &out->claim, err);
     }
     sqlite3_reset(q);
     return rc;
@@ -240,7 +255,8 @@ static enum avow_rc put_agent(struct avow_store *s, struct avow_str id, const st
     avow_sql_bind_u64(q, 5, a->registered_ms);
     avow_sql_bind_u64(q, 6, a->tag_until_ms);
     avow_sql_bind_bytes(q, 7, AVOW_BYTES_OF(a->tag_sha256));
-    bind_claim(q, 8, &a->claim);
+    avow_sql_bind_u64(q, 8, a->allow_until_ms);
+    bind_claim(q, 9, &a->claim);
     enum avow_rc rc = avow_sql_run(s, q, err);
     if (rc)
         return rc;
@@ -285,6 +301,11 @@ static enum avow_rc apply_one(struct avow_store *s, struct avow_str id, const st
         return avow_sql_run(s, q, err);
     case AVOW_CHANGE_AGENT:
         return put_agent(s, id, &c->agent, err);
+    case AVOW_CHANGE_ALLOW:
+        q = avow_sql_get(s, AVOW_SQL_AGENT_ALLOW);
+        avow_sql_bind_u64(q, 1, c->allow_until_ms);
+        avow_sql_bind_str(q, 2, id);
+        return avow_sql_run(s, q, err);
     }
     return avow_err_set(err, AVOW_STATE, 0, "unknown change %d", (int)c->kind);
 }

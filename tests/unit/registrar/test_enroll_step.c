@@ -12,8 +12,10 @@
 
 #define NOW 1700000000000u
 #define LIFE 300000u
+#define ALLOW 3600000u
 
-static const struct avow_enroll_policy strict = {.ek = AVOW_EK_REQUIRE_CERT, .challenge_ms = LIFE};
+static const struct avow_enroll_policy strict = {
+    .ek = AVOW_EK_REQUIRE_CERT, .challenge_ms = LIFE, .allow_ms = ALLOW};
 static const struct avow_enroll_policy tofu = {.ek = AVOW_EK_TRUST_ON_FIRST_USE,
                                                .challenge_ms = LIFE};
 static const struct avow_enroll_policy as_keylime = {
@@ -502,6 +504,92 @@ static void test_remove__table(void **state)
     }
 }
 
+/* --- An operator's leave
+ * --------------------------------------------------------------------------------------------- */
+static void test_allow__another_ek__activates_once(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, AVOW_AGENT_ACTIVE);
+    w.in.claim = claim(ek_b, ak_b, true);
+    do_register(&w);
+    assert_int_equal(w.out.status, 403);
+    assert_string_equal(w.out.reason, "ek_changed");
+    avow_enroll_allow(&w.v, &w.out);
+    assert_int_equal(w.out.status, 200);
+    assert_int_equal(w.out.n_changes, 1);
+    assert_int_equal(w.out.changes[0].kind, AVOW_CHANGE_ALLOW);
+    assert_true(w.out.changes[0].allow_until_ms == NOW + ALLOW);
+    w.agent.allow_until_ms = w.out.changes[0].allow_until_ms;
+
+    do_register(&w);
+    assert_int_equal(w.out.status, 200);
+    assert_memory_equal(w.agent.claim.ek_public.ptr, ek_a, 4); /* until the TPM has answered */
+    assert_int_equal(do_activate(&w, w.in.secret), 200);
+    assert_memory_equal(w.agent.claim.ek_public.ptr, ek_b, 4);
+    assert_true(w.agent.generation == 8);
+    assert_true(w.agent.allow_until_ms == 0);
+
+    w.in.claim = claim(ek_a, ak_a, true);
+    do_register(&w);
+    assert_int_equal(w.out.status, 403);
+}
+
+static void test_allow__same_host_again__keeps_the_leave(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, AVOW_AGENT_ACTIVE);
+    w.agent.allow_until_ms = NOW + 1;
+    do_register(&w);
+    assert_int_equal(do_activate(&w, w.in.secret), 200);
+    assert_true(w.agent.allow_until_ms == NOW + 1);
+}
+
+static void test_allow__over__is_refused_also_at_activation(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, AVOW_AGENT_ACTIVE);
+    w.agent.allow_until_ms = NOW + 1;
+    w.in.claim = claim(ek_b, ak_b, true);
+    do_register(&w);
+    assert_int_equal(w.out.status, 200);
+    w.v.now_ms = NOW + 1;
+    assert_int_equal(do_activate(&w, w.in.secret), 403);
+    assert_string_equal(w.out.reason, "ek_changed");
+    assert_memory_equal(w.agent.claim.ek_public.ptr, ek_a, 4);
+    do_register(&w);
+    assert_int_equal(w.out.status, 403);
+}
+
+static void test_allow__other_ek_without_certificate__does_not_inherit_the_old_one(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, AVOW_AGENT_ACTIVE);
+    w.agent.allow_until_ms = NOW + 1;
+    w.in.claim = claim(ek_b, ak_b, false);
+    w.in.claim.ek_certs = (struct avow_bytes){0};
+    w.in.cert = AVOW_CERT_ABSENT;
+    do_register(&w);
+    assert_int_equal(w.out.status, 403);
+    assert_string_equal(w.out.reason, "ek_untrusted");
+}
+
+static void test_allow__not_active__is_not_found(void **state)
+{
+    (void)state;
+    static const enum avow_agent_status stored[] = {AVOW_AGENT_NONE, AVOW_AGENT_REMOVED};
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(stored); i++) {
+        struct world w;
+        world_init(&w, stored[i]);
+        avow_enroll_allow(&w.v, &w.out);
+        assert_int_equal(w.out.status, 404);
+        assert_int_equal(w.out.n_changes, 0);
+    }
+}
+
 static void test_tag__known_answer(void **state)
 {
     (void)state;
@@ -538,6 +626,11 @@ int main(void)
         cmocka_unit_test(test_activate__id_taken_meanwhile__403),
         cmocka_unit_test(test_activate__two_challenges__the_answered_request_counts),
         cmocka_unit_test(test_remove__table),
+        cmocka_unit_test(test_allow__another_ek__activates_once),
+        cmocka_unit_test(test_allow__same_host_again__keeps_the_leave),
+        cmocka_unit_test(test_allow__over__is_refused_also_at_activation),
+        cmocka_unit_test(test_allow__other_ek_without_certificate__does_not_inherit_the_old_one),
+        cmocka_unit_test(test_allow__not_active__is_not_found),
         cmocka_unit_test(test_tag__known_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
