@@ -1,6 +1,4 @@
-#include "cert_internal.h"
-
-#include "avow/base/file.h"
+#include "cert_store_internal.h"
 
 #include "openssl_err.h"
 
@@ -10,21 +8,13 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
-#include <dirent.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-
 #include "avow/base/banned.h"
 
-#define STORE_FILE_MAX (1024u * 1024u)
-#define STORE_CERTS_MAX 4096u
-#define STORE_PATH_MAX 4096u
 /* SHA-224, RSA-2048, P-224 and better. SHA-1 signatures can be collided for the price of a small
  * cloud bill. */
 #define SECURITY_LEVEL 2
 
+static const char EK[] = "EK certificate";
 static const char EK_CERTIFICATE_OID[] = "2.23.133.8.1"; /* tcg-kp-EKCertificate */
 
 AVOW_DEFINE_CLEANUP(X509_STORE_CTX, X509_STORE_CTX_free);
@@ -32,104 +22,6 @@ AVOW_DEFINE_CLEANUP(X509_STORE_CTX, X509_STORE_CTX_free);
 static void stack_cleanup(STACK_OF(X509) * *s) /* its elements are borrowed */
 {
     sk_X509_free(*s);
-}
-
-static void dir_cleanup(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
-struct avow_cert_store {
-    X509_STORE *store; /* has its own locks */
-    struct avow_cert *certs[STORE_CERTS_MAX];
-    size_t count;
-};
-
-void avow_cert_store_free(struct avow_cert_store *s)
-{
-    if (!s)
-        return;
-    for (size_t i = 0; i < s->count; i++)
-        avow_cert_free(s->certs[i]);
-    X509_STORE_free(s->store);
-    free(s);
-}
-
-size_t avow_cert_store_count(const struct avow_cert_store *s)
-{
-    return s->count;
-}
-
-static enum avow_rc store_add_file(struct avow_cert_store *s, const char *path,
-                                   struct avow_err *err)
-{
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf data;
-    avow_buf_init(&data, STORE_FILE_MAX);
-    enum avow_rc rc = avow_file_read(path, &data, err);
-    if (rc)
-        return rc;
-    size_t first = s->count;
-    rc = avow_cert_scan(avow_buf_bytes(&data), s->certs, STORE_CERTS_MAX, &s->count, err);
-    if (!rc && s->count == first)
-        rc = avow_err_set(err, AVOW_PARSE, 0, "no certificate");
-    if (rc)
-        return avow_err_wrap(err, rc, "%s", path);
-    for (size_t i = first; i < s->count; i++)
-        if (X509_STORE_add_cert(s->store, s->certs[i]->x509) != 1)
-            return avow_openssl_err(err, AVOW_NOMEM, path);
-    return AVOW_OK;
-}
-
-/* Regular files, also behind symbolic links (a ConfigMap is made of them); hidden ones are the
- * tools' own. */
-static enum avow_rc store_add_entry(struct avow_cert_store *s, const char *dir, const char *name,
-                                    struct avow_err *err)
-{
-    char path[STORE_PATH_MAX];
-    struct stat st;
-    if (name[0] == '.')
-        return AVOW_OK;
-    int n = snprintf(path, sizeof path, "%s/%s", dir, name);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return avow_err_set(err, AVOW_LIMIT, 0, "%s: name too long", name);
-    if (stat(path, &st))
-        return avow_err_set(err, AVOW_IO, errno, "%s: %s", path, strerror(errno));
-    return S_ISREG(st.st_mode) ? store_add_file(s, path, err) : AVOW_OK;
-}
-
-static enum avow_rc store_add_dir(struct avow_cert_store *s, const char *dir, struct avow_err *err)
-{
-    AVOW_CLEANUP_VAL(dir_cleanup) DIR *d = opendir(dir);
-    if (!d)
-        return avow_err_set(err, AVOW_IO, errno, "open folder %s: %s", dir, strerror(errno));
-    for (;;) {
-        errno = 0;
-        struct dirent *e = readdir(d);
-        if (!e && errno)
-            return avow_err_set(err, AVOW_IO, errno, "read folder %s: %s", dir, strerror(errno));
-        if (!e)
-            return AVOW_OK;
-        enum avow_rc rc = store_add_entry(s, dir, e->d_name, err);
-        if (rc)
-            return rc;
-    }
-}
-
-enum avow_rc avow_cert_store_load(const char *dir, struct avow_cert_store **out,
-                                  struct avow_err *err)
-{
-    AVOW_CLEANUP(avow_cert_store_free) struct avow_cert_store *s = calloc(1, sizeof *s);
-    if (!s)
-        return avow_err_set(err, AVOW_NOMEM, 0, "certificate store");
-    s->store = X509_STORE_new();
-    if (!s->store)
-        return avow_openssl_err(err, AVOW_NOMEM, "certificate store");
-    enum avow_rc rc = store_add_dir(s, dir, err);
-    if (rc)
-        return rc;
-    *out = AVOW_STEAL(s);
-    return AVOW_OK;
 }
 
 static const char *chain_reason(int code)
@@ -184,6 +76,7 @@ static int explain_missing_issuer(X509 *cert, const struct avow_cert *candidate,
 }
 
 struct chain_in {
+    const char *what; /* what the leaf is, for messages: "EK certificate" */
     const struct avow_cert *leaf;
     struct avow_cert *const *extra;
     size_t n_extra;
@@ -213,12 +106,21 @@ static int chain_code(const struct chain_in *in, X509_STORE_CTX *ctx)
     return found;
 }
 
-static enum avow_rc untrusted(struct avow_err *err, int depth, const char *reason)
+static enum avow_rc untrusted(const char *what, int depth, const char *reason, struct avow_err *err)
 {
     if (depth == 0)
-        return avow_err_set(err, AVOW_UNTRUSTED, 0, "EK certificate: %s", reason);
-    return avow_err_set(err, AVOW_UNTRUSTED, 0, "certificate %d above the EK certificate: %s",
-                        depth, reason);
+        return avow_err_set(err, AVOW_UNTRUSTED, 0, "%s: %s", what, reason);
+    return avow_err_set(err, AVOW_UNTRUSTED, 0, "certificate %d above the %s: %s", depth, what,
+                        reason);
+}
+
+static enum avow_rc check_revoked(const struct chain_in *in, X509_STORE_CTX *ctx, uint64_t now_ms,
+                                  struct avow_err *err)
+{
+    int depth = 0;
+    const char *why = avow_crl_check(in->store, X509_STORE_CTX_get0_chain(ctx), now_ms, &depth);
+    ERR_clear_error();
+    return why ? untrusted(in->what, depth, why, err) : AVOW_OK;
 }
 
 static enum avow_rc verify_chain(const struct chain_in *in, STACK_OF(X509) * untrusted_certs,
@@ -236,12 +138,12 @@ static enum avow_rc verify_chain(const struct chain_in *in, STACK_OF(X509) * unt
         return avow_openssl_err(err, AVOW_CRYPTO, "verify a chain");
     int good = X509_verify_cert(ctx);
     if (good == 1)
-        return AVOW_OK;
+        return check_revoked(in, ctx, now_ms, err);
     int code = chain_code(in, ctx);
     ERR_clear_error();
     if (code == X509_V_ERR_OUT_OF_MEM || code == X509_V_OK)
         return avow_err_set(err, AVOW_NOMEM, code, "verify a chain");
-    return untrusted(err, X509_STORE_CTX_get_error_depth(ctx), chain_reason(code));
+    return untrusted(in->what, X509_STORE_CTX_get_error_depth(ctx), chain_reason(code), err);
 }
 
 static bool has_ek_usage(const X509 *x)
@@ -271,34 +173,55 @@ static enum avow_rc check_profile(const struct avow_cert *leaf, struct avow_err 
     AVOW_CLEANUP(avow_pubkey_free) struct avow_pubkey *key = NULL;
     enum avow_rc rc = avow_cert_pubkey(leaf, &key, err);
     if (rc == AVOW_PARSE)
-        return untrusted(err, 0, "its key is not RSA 2048 to 4096, P-256, P-384 or P-521");
+        return untrusted(EK, 0, "its key is not RSA 2048 to 4096, P-256, P-384 or P-521", err);
     if (rc)
         return rc;
     if (X509_check_ca(x) != 0)
-        return untrusted(err, 0, "it is a CA certificate");
+        return untrusted(EK, 0, "it is a CA certificate", err);
     uint32_t usage = X509_get_key_usage(x); /* all bits if the extension is absent */
     if (!(usage & (avow_pubkey_kind(key) == AVOW_KEY_RSA ? KU_KEY_ENCIPHERMENT : KU_KEY_AGREEMENT)))
-        return untrusted(err, 0,
-                         "key usage allows neither key encipherment (RSA) nor key agreement (ECC)");
+        return untrusted(
+            EK, 0, "key usage allows neither key encipherment (RSA) nor key agreement (ECC)", err);
     if (!has_ek_usage(x))
-        return untrusted(err, 0, "extended key usage is not that of an EK (2.23.133.8.1)");
+        return untrusted(EK, 0, "extended key usage is not that of an EK (2.23.133.8.1)", err);
     return AVOW_OK;
+}
+
+static enum avow_rc verify_path(const struct chain_in *in, uint64_t now_ms, struct avow_err *err)
+{
+    if (in->n_extra > AVOW_CHAIN_MAX)
+        return avow_err_set(err, AVOW_UNTRUSTED, 0, "%s: more than %u intermediates", in->what,
+                            AVOW_CHAIN_MAX);
+    AVOW_CLEANUP_VAL(stack_cleanup) STACK_OF(X509) *stack = sk_X509_new_null();
+    if (!stack)
+        return avow_openssl_err(err, AVOW_NOMEM, "verify a chain");
+    for (size_t i = 0; i < in->n_extra; i++)
+        if (!sk_X509_push(stack, in->extra[i]->x509))
+            return avow_openssl_err(err, AVOW_NOMEM, "verify a chain");
+    return verify_chain(in, stack, now_ms, err);
 }
 
 enum avow_rc avow_cert_verify_ek(const struct avow_cert *leaf, struct avow_cert *const *extra,
                                  size_t n_extra, const struct avow_cert_store *store,
                                  uint64_t now_ms, struct avow_err *err)
 {
-    if (n_extra > AVOW_CHAIN_MAX)
-        return avow_err_set(err, AVOW_UNTRUSTED, 0, "EK certificate: more than %u intermediates",
-                            AVOW_CHAIN_MAX);
-    AVOW_CLEANUP_VAL(stack_cleanup) STACK_OF(X509) *stack = sk_X509_new_null();
-    if (!stack)
-        return avow_openssl_err(err, AVOW_NOMEM, "verify a chain");
-    for (size_t i = 0; i < n_extra; i++)
-        if (!sk_X509_push(stack, extra[i]->x509))
-            return avow_openssl_err(err, AVOW_NOMEM, "verify a chain");
-    const struct chain_in in = {leaf, extra, n_extra, store};
-    enum avow_rc rc = verify_chain(&in, stack, now_ms, err);
+    const struct chain_in in = {EK, leaf, extra, n_extra, store};
+    enum avow_rc rc = verify_path(&in, now_ms, err);
     return rc ? rc : check_profile(leaf, err);
+}
+
+enum avow_rc avow_cert_verify_device(const char *what, const struct avow_cert_list *chain,
+                                     const struct avow_cert_store *store, uint64_t now_ms,
+                                     struct avow_err *err)
+{
+    const struct chain_in in = {what, chain->certs[0], chain->certs + 1, chain->n - 1, store};
+    enum avow_rc rc = verify_path(&in, now_ms, err);
+    if (rc)
+        return rc;
+    X509 *x = in.leaf->x509;
+    if (X509_check_ca(x) != 0)
+        return untrusted(what, 0, "it is a CA certificate", err);
+    if (!(X509_get_key_usage(x) & KU_DIGITAL_SIGNATURE)) /* all bits if the extension is absent */
+        return untrusted(what, 0, "key usage does not allow signatures", err);
+    return AVOW_OK;
 }

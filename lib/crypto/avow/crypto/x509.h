@@ -43,16 +43,56 @@ enum avow_rc avow_cert_store_load(const char *dir, struct avow_cert_store **out,
 void avow_cert_store_free(struct avow_cert_store *s);
 AVOW_DEFINE_CLEANUP(struct avow_cert_store, avow_cert_store_free);
 size_t avow_cert_store_count(const struct avow_cert_store *s);
+/* Revocation lists beside the store: every PEM or DER file of the folder. Full lists only: one that
+ * is a delta, indirect or limited to some reasons is AVOW_PARSE, as is one whose issuer is in the
+ * store and did not sign it. To be called before the store is used. At most AVOW_CRLS_MAX lists,
+ * 8 MiB per file. Errors: as avow_cert_store_load. */
+#define AVOW_CRLS_MAX 256u
+struct avow_crl_opts {
+    bool required;    /* an issuer without a list: its certificates are not trusted */
+    bool use_expired; /* a list past its next update goes on counting; else what it covers is not
+                         trusted */
+};
+enum avow_rc avow_cert_store_add_crls(struct avow_cert_store *s, const char *dir,
+                                      const struct avow_crl_opts *opts,
+                                      struct avow_err *err) AVOW_MUST_CHECK;
+size_t avow_cert_store_crl_count(const struct avow_cert_store *s);
+/* The i-th list. */
+struct avow_crl_info {
+    const char *file;        /* its name without folder; borrowed */
+    uint64_t next_update_ms; /* 0: it names none */
+    bool expired;            /* at now_ms */
+    size_t revoked;          /* entries */
+};
+void avow_cert_store_crl_info(const struct avow_cert_store *s, size_t i, uint64_t now_ms,
+                              struct avow_crl_info *out);
 /* Path building and validation of an EK certificate at time now_ms: chain of any length up to
  * AVOW_CHAIN_MAX using `extra` as untrusted intermediates; the critical subjectAltName of EK
  * certificates (TCG EK Credential Profile 2.6, 3.2) is accepted, as is an expiry in the year 9999.
  * The leaf must not be a CA, its key usage (if present) must allow key encipherment (RSA) or key
  * agreement (ECC), its extended key usage (if present) must name tcg-kp-EKCertificate. Signatures
- * with SHA-1 and keys below 112 bits are refused. Revocation lists are not read. AVOW_OK, or
- * AVOW_UNTRUSTED with the reason in err->msg; AVOW_NOMEM. Thread-safe. */
+ * with SHA-1 and keys below 112 bits are refused; so is what a revocation list of the store names.
+ * AVOW_OK, or AVOW_UNTRUSTED with the reason in err->msg; AVOW_NOMEM. Thread-safe. */
 enum avow_rc avow_cert_verify_ek(const struct avow_cert *leaf, struct avow_cert *const *extra,
                                  size_t n_extra, const struct avow_cert_store *store,
                                  uint64_t now_ms, struct avow_err *err) AVOW_MUST_CHECK;
+
+/* The same path rules for a device's signing key (IAK, IDevID; IEEE 802.1AR-2018, 8): not a CA, and
+ * its key usage, if present, allows signatures. `what` names it in the reasons. */
+struct avow_cert_list { /* leaf first, then intermediates in any order; borrowed */
+    struct avow_cert *certs[AVOW_CHAIN_MAX];
+    size_t n; /* at least 1 */
+};
+enum avow_rc avow_cert_verify_device(const char *what, const struct avow_cert_list *chain,
+                                     const struct avow_cert_store *store, uint64_t now_ms,
+                                     struct avow_err *err) AVOW_MUST_CHECK;
+/* Appends the serial number of the device itself: hwSerialNum of a HardwareModuleName or the value
+ * of a PermanentIdentifier in the subjectAltName, else serialNumber of the subject (IEEE 802.1AR
+ * 8.6, RFC 4108 5, RFC 4043); hex if it is not printable ASCII. Errors: AVOW_NOTFOUND, AVOW_LIMIT
+ * (over AVOW_DEVICE_SERIAL_MAX characters), AVOW_PARSE. */
+#define AVOW_DEVICE_SERIAL_MAX 128u
+enum avow_rc avow_cert_device_serial(const struct avow_cert *c, struct avow_buf *out,
+                                     struct avow_err *err) AVOW_MUST_CHECK;
 
 /* TLS material for `avow init`: a CA (self-signed, or below another; it issues leaves only), and
  * leaves for servers and clients. All P-256. Valid from one hour before now_ms (clocks differ) for
