@@ -40,6 +40,24 @@ static const struct avow_conf_option options[] = {
      "open connections per listener", NULL},
     {"registrar", "max_connections_per_address", AVOW_CONF_U64, "64", 1, 65536, NULL,
      "of them from one address", NULL},
+    {"registrar", "work_threads", AVOW_CONF_U64, "4", 1, 64, NULL,
+     "threads that do what requests ask for, for both listeners together", NULL},
+    {"registrar", "queue", AVOW_CONF_U64, "1024", 1, 65536, NULL,
+     "requests that may wait for them; more are answered 503", NULL},
+    {"registrar", "rate_per_address", AVOW_CONF_U64, "30000", 0, 1000000, NULL,
+     "register and activate requests a minute from one address; 0: no limit", NULL},
+    {"registrar", "rate_per_agent", AVOW_CONF_U64, "600", 0, 1000000, NULL,
+     "of them for one agent id; 0: no limit", NULL},
+    {"registrar", "standby", AVOW_CONF_BOOL, "false", 0, 0, NULL,
+     "wait for another registrar on the same database to end, and take over", NULL},
+    {"registrar", "backup_dir", AVOW_CONF_PATH, NULL, 0, 0, NULL,
+     "folder for backups (avow registrar backup); without it there are none", NULL},
+    {"registrar", "audit_log", AVOW_CONF_PATH, NULL, 0, 0, NULL,
+     "file that receives every decision, one JSON object a line", NULL},
+    {"registrar", "user", AVOW_CONF_STR, NULL, 0, 0, NULL,
+     "user to become when started as root; files must be readable for it", NULL},
+    {"metrics", "listen", AVOW_CONF_STR, NULL, 0, 0, NULL,
+     "host:port for /metrics, /healthz and /readyz over plain HTTP; without it, off", NULL},
     {"keys", "sign", AVOW_CONF_PATH, NULL, 0, 0, NULL,
      "PKCS#8 PEM file: the key with role registrar that signs identities", NULL},
     {"trust", "root", AVOW_CONF_PATH, NULL, 0, 0, NULL, "PEM file: the fleet's root key", NULL},
@@ -96,6 +114,8 @@ static enum avow_rc read_listeners(const struct avow_conf *c, struct avow_regist
         rc = avow_listen_split(out->http_listen, host, port, err);
     if (!rc && out->https_listen)
         rc = avow_listen_split(out->https_listen, host, port, err);
+    if (!rc && out->metrics_listen)
+        rc = avow_listen_split(out->metrics_listen, host, port, err);
     if (!rc && !out->http_listen && !out->https_listen)
         rc = avow_err_set(err, AVOW_CONFIG, 0,
                           "neither registrar.http_listen nor https_listen is on");
@@ -172,10 +192,24 @@ static enum avow_rc read_bus(const struct avow_conf *c, struct avow_registrar_co
     return AVOW_OK;
 }
 
+static void read_operation(const struct avow_conf *c, struct avow_registrar_conf *out)
+{
+    out->work_threads = (unsigned)avow_conf_u64(c, "registrar", "work_threads");
+    out->queue = (size_t)avow_conf_u64(c, "registrar", "queue");
+    out->rate_per_address = (uint32_t)avow_conf_u64(c, "registrar", "rate_per_address");
+    out->rate_per_agent = (uint32_t)avow_conf_u64(c, "registrar", "rate_per_agent");
+    out->standby = avow_conf_bool(c, "registrar", "standby");
+    out->backup_dir = str_of(c, "backup_dir");
+    out->audit_log = str_of(c, "audit_log");
+    out->user = str_of(c, "user");
+    out->metrics_listen = path_of(c, "metrics", "listen");
+}
+
 enum avow_rc avow_registrar_conf_read(const struct avow_conf *c, struct avow_registrar_conf *out,
                                       struct avow_buf *notes, struct avow_err *err)
 {
     *out = (struct avow_registrar_conf){0};
+    read_operation(c, out);
     enum avow_rc rc = read_listeners(c, out, err);
     if (rc)
         return rc;

@@ -20,7 +20,12 @@ struct avow_registrar_conf {  /* borrows from the avow_conf */
     const char *ek_cert_store; /* NULL: none */
     struct avow_enroll_policy policy;
     unsigned threads, max_connections, max_per_address;
-    const char *sign_key, *root, *bundle; /* NULL: not given */
+    unsigned work_threads;
+    size_t queue;
+    uint32_t rate_per_address, rate_per_agent; /* a minute; 0: no limit */
+    bool standby;
+    const char *backup_dir, *audit_log, *user, *metrics_listen; /* NULL: none */
+    const char *sign_key, *root, *bundle;                       /* NULL: not given */
     const char *topic_prefix;
     struct avow_bus_property kafka[AVOW_KAFKA_PROPERTIES_MAX];
     size_t n_kafka; /* 0, or with bootstrap.servers: publish */

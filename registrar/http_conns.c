@@ -10,6 +10,7 @@
 #include "avow/base/banned.h"
 
 #define SWEEP_MS 250u
+#define IDLE_POLL_MS 20u
 
 struct avow_conn {
     struct avow_conn *prev, *next;
@@ -22,6 +23,7 @@ struct avow_conns {
     pthread_cond_t stop_cond;
     pthread_t thread;
     struct avow_conn *head;
+    size_t count;
     int busy;
     bool stop;
 };
@@ -104,6 +106,7 @@ struct avow_conn *avow_conns_add(struct avow_conns *c, int fd, uint64_t deadline
     if (c->head)
         c->head->prev = conn;
     c->head = conn;
+    c->count++;
     pthread_mutex_unlock(&c->mutex);
     return conn;
 }
@@ -119,6 +122,7 @@ void avow_conns_remove(struct avow_conns *c, struct avow_conn *conn)
         c->head = conn->next;
     if (conn->next)
         conn->next->prev = conn->prev;
+    c->count--;
     pthread_mutex_unlock(&c->mutex);
     free(conn);
 }
@@ -133,6 +137,14 @@ void avow_conns_deadline(struct avow_conns *c, struct avow_conn *conn, uint64_t 
     pthread_mutex_unlock(&c->mutex);
 }
 
+size_t avow_conns_count(struct avow_conns *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    size_t n = c->count;
+    pthread_mutex_unlock(&c->mutex);
+    return n;
+}
+
 void avow_conns_busy(struct avow_conns *c, int change)
 {
     pthread_mutex_lock(&c->mutex);
@@ -140,14 +152,18 @@ void avow_conns_busy(struct avow_conns *c, int change)
     pthread_mutex_unlock(&c->mutex);
 }
 
+void avow_conns_pause(struct avow_conns *c, unsigned ms)
+{
+    pthread_mutex_lock(&c->mutex);
+    wait_ms(c, ms);
+    pthread_mutex_unlock(&c->mutex);
+}
+
 void avow_conns_wait_idle(struct avow_conns *c, unsigned timeout_ms)
 {
     uint64_t until = avow_clock_mono_ms() + timeout_ms;
-    for (bool idle = false; !idle && avow_clock_mono_ms() < until;) {
-        pthread_mutex_lock(&c->mutex);
-        idle = c->busy == 0;
-        pthread_mutex_unlock(&c->mutex);
-        if (!idle)
-            avow_clock_sleep_ms(20);
-    }
+    pthread_mutex_lock(&c->mutex);
+    while (c->busy > 0 && avow_clock_mono_ms() < until)
+        wait_ms(c, IDLE_POLL_MS);
+    pthread_mutex_unlock(&c->mutex);
 }

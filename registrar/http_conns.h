@@ -7,6 +7,7 @@
 
 #include "avow/base/err.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct avow_conns;
@@ -21,8 +22,11 @@ struct avow_conn *avow_conns_add(struct avow_conns *c, int fd, uint64_t deadline
 /* Before the server closes fd: afterwards the number may be another connection's. */
 void avow_conns_remove(struct avow_conns *c, struct avow_conn *conn);
 void avow_conns_deadline(struct avow_conns *c, struct avow_conn *conn, uint64_t deadline_ms);
+size_t avow_conns_count(struct avow_conns *c);
 /* Requests being handled. */
 void avow_conns_busy(struct avow_conns *c, int change);
+/* Sleeps, also when the program was asked to stop. */
+void avow_conns_pause(struct avow_conns *c, unsigned ms);
 /* Waits until none is being handled, at most this long. */
 void avow_conns_wait_idle(struct avow_conns *c, unsigned timeout_ms);
 

@@ -5,6 +5,7 @@
 #ifndef AVOW_REGISTRAR_IDENTITY_PUBLISH_H
 #define AVOW_REGISTRAR_IDENTITY_PUBLISH_H
 
+#include "metrics.h"
 #include "store.h"
 
 #include "avow/bus/bus.h"
@@ -40,6 +41,7 @@ struct avow_publisher_opts { /* borrowed until the publisher is stopped */
     const struct avow_privkey *key;
     const char *bundle_file; /* NULL: from the topic only */
     const char *topic_prefix;
+    struct avow_metrics *metrics; /* NULL: not counted */
 };
 struct avow_publisher;
 /* Starts a thread that follows topic trust and empties the outbox, with back-off while the broker

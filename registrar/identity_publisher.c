@@ -85,6 +85,7 @@ static enum avow_rc work(struct avow_publisher *p, struct avow_err *err)
     size_t n = 1;
     while (!rc && n) {
         rc = avow_publish_batch(&job, &n, err);
+        avow_metrics_published(p->o.metrics, rc ? 0 : n);
         if (!rc && n)
             avow_log(INFO, "identities.published", AVOW_KV_U64("count", n));
         pthread_mutex_lock(&p->mutex);

@@ -3,11 +3,14 @@
 #include "conf.h"
 #include "http_server.h"
 #include "identity_publish.h"
+#include "ops.h"
+#include "privileges.h"
 #include "service.h"
 
 #include "avow/base/cli.h"
 #include "avow/base/clock.h"
 #include "avow/base/log.h"
+#include "avow/base/notify.h"
 
 #include <signal.h>
 #include <string.h>
@@ -19,6 +22,9 @@
 #define TICK_MS 200u
 #define PURGE_MS 10000u
 #define GRACE_MS 5000u
+#define STANDBY_MS 300u /* between two looks at the lock */
+#define OPS_CONNECTIONS 64u
+#define FILES_SPARE 256u /* descriptors for everything that is no connection */
 
 struct registrar {
     struct avow_registrar_conf conf;
@@ -29,19 +35,29 @@ struct registrar {
     struct avow_bus *bus;
     struct avow_publisher *publisher;
     struct avow_service service;
-    struct avow_http_server *http, *https;
+    struct avow_work *work;
+    struct avow_ops ops;
+    struct avow_http_server *http, *https, *metrics;
+    struct avow_notify notify;
 };
 
 static void registrar_deinit(struct registrar *r)
 {
+    avow_http_server_stop(r->metrics, 0); /* it looks at all the others */
     avow_http_server_stop(r->http, GRACE_MS);
     avow_http_server_stop(r->https, GRACE_MS);
+    avow_work_free(r->work);
     avow_publisher_stop(r->publisher);
     avow_bus_free(r->bus);
     avow_privkey_free(r->key);
     avow_root_free(r->root);
     avow_store_close(r->store);
     avow_cert_store_free(r->ek_store);
+    avow_limiter_free(r->service.per_address);
+    avow_limiter_free(r->service.per_agent);
+    avow_audit_close(r->service.audit);
+    avow_metrics_free(r->service.metrics);
+    avow_notify_close(&r->notify);
 }
 
 static void log_notes(struct avow_buf *notes)
@@ -52,9 +68,28 @@ static void log_notes(struct avow_buf *notes)
                  AVOW_KV_STRN("note", ((struct avow_str){line, (size_t)(end - line)})));
 }
 
-static enum avow_rc open_stores(struct registrar *r, struct avow_err *err)
+/* A standby waits for the lock, which the kernel frees when its holder ends, however it ends. */
+static enum avow_rc open_database(struct registrar *r, struct avow_err *err)
 {
     enum avow_rc rc = avow_store_open(r->conf.db, avow_clock_unix_ms(), &r->store, err);
+    if (rc != AVOW_EXISTS || !r->conf.standby)
+        return rc;
+    avow_log(INFO, "standby", AVOW_KV_STR("db", r->conf.db));
+    avow_notify_ready(&r->notify);
+    avow_notify_status(&r->notify, "standby");
+    while (rc == AVOW_EXISTS && !avow_stop_requested()) {
+        avow_notify_watchdog(&r->notify, avow_clock_mono_ms());
+        avow_clock_sleep_ms(STANDBY_MS);
+        rc = avow_store_open(r->conf.db, avow_clock_unix_ms(), &r->store, err);
+    }
+    if (!rc)
+        avow_log(INFO, "standby.takes_over", AVOW_KV_STR("db", r->conf.db));
+    return rc;
+}
+
+static enum avow_rc open_stores(struct registrar *r, struct avow_err *err)
+{
+    enum avow_rc rc = open_database(r, err);
     if (!rc && r->conf.ek_cert_store)
         rc = avow_cert_store_load(r->conf.ek_cert_store, &r->ek_store, err);
     if (!rc && r->ek_store)
@@ -77,7 +112,8 @@ static enum avow_rc start_publisher(struct registrar *r, struct avow_err *err)
                                     .root = r->root,
                                     .key = r->key,
                                     .bundle_file = r->conf.bundle,
-                                    .topic_prefix = r->conf.topic_prefix};
+                                    .topic_prefix = r->conf.topic_prefix,
+                                    .metrics = r->service.metrics};
     return rc ? rc : avow_publisher_start(&o, &r->publisher, err);
 }
 
@@ -88,8 +124,10 @@ static enum avow_rc listen_on(struct registrar *r, const char *address, bool tls
                                       .threads = r->conf.threads,
                                       .max_connections = r->conf.max_connections,
                                       .max_per_address = r->conf.max_per_address,
+                                      .first = avow_service_first,
                                       .fn = avow_service_answer,
-                                      .arg = &r->service};
+                                      .arg = &r->service,
+                                      .work = r->work};
     if (!address)
         return AVOW_OK;
     if (tls) {
@@ -104,28 +142,72 @@ static enum avow_rc listen_on(struct registrar *r, const char *address, bool tls
     return rc;
 }
 
+/* What needs no database: a standby has it, too. */
+static enum avow_rc start_operation(struct registrar *r, struct avow_err *err)
+{
+    struct avow_service *s = &r->service;
+    struct avow_http_server_opts o = {.listen = r->conf.metrics_listen,
+                                      .threads = 1,
+                                      .max_connections = OPS_CONNECTIONS,
+                                      .max_per_address = OPS_CONNECTIONS,
+                                      .fn = avow_ops_answer,
+                                      .arg = &r->ops};
+    enum avow_rc rc = avow_metrics_new(&s->metrics, err);
+    if (!rc && r->conf.audit_log)
+        rc = avow_audit_open(r->conf.audit_log, &s->audit, err);
+    if (!rc)
+        rc = avow_limiter_new(r->conf.rate_per_address, &s->per_address, err);
+    if (!rc)
+        rc = avow_limiter_new(r->conf.rate_per_agent, &s->per_agent, err);
+    if (!rc)
+        rc = avow_work_new(r->conf.work_threads, r->conf.queue, &r->work, err);
+    r->ops.metrics = s->metrics;
+    r->ops.work = r->work;
+    r->ops.now_ms = avow_clock_unix_ms;
+    if (!rc && r->conf.metrics_listen)
+        rc = avow_http_server_start(&o, &r->metrics, err);
+    if (!rc && r->metrics)
+        avow_log(INFO, "metrics", AVOW_KV_STR("address", r->conf.metrics_listen),
+                 AVOW_KV_U64("port", avow_http_server_port(r->metrics)));
+    return rc;
+}
+
 static enum avow_rc start(struct registrar *r, struct avow_err *err)
 {
-    enum avow_rc rc = open_stores(r, err);
+    enum avow_rc rc = start_operation(r, err);
+    if (!rc)
+        rc = open_stores(r, err);
     if (!rc)
         rc = start_publisher(r, err);
-    r->service = (struct avow_service){.store = r->store,
-                                       .ek_store = r->ek_store,
-                                       .policy = r->conf.policy,
-                                       .now_ms = avow_clock_unix_ms,
-                                       .changed = r->publisher ? avow_publisher_wake : NULL,
-                                       .changed_arg = r->publisher};
+    r->service.store = r->store;
+    r->service.ek_store = r->ek_store;
+    r->service.policy = r->conf.policy;
+    r->service.now_ms = avow_clock_unix_ms;
+    r->service.changed = r->publisher ? avow_publisher_wake : NULL;
+    r->service.changed_arg = r->publisher;
+    r->service.backup_dir = r->conf.backup_dir;
+    atomic_store(&r->ops.store, r->store);
     if (!rc)
         rc = listen_on(r, r->conf.http_listen, false, &r->http, err);
-    return rc ? rc : listen_on(r, r->conf.https_listen, true, &r->https, err);
+    if (!rc)
+        rc = listen_on(r, r->conf.https_listen, true, &r->https, err);
+    if (rc)
+        return rc;
+    atomic_store(&r->ops.http, r->http);
+    atomic_store(&r->ops.https, r->https);
+    atomic_store(&r->ops.serving, true);
+    return AVOW_OK;
 }
 
 static void run(struct registrar *r)
 {
     struct avow_err err;
     uint64_t purge_ms = 0;
+    avow_notify_ready(&r->notify);
+    avow_notify_status(&r->notify, "serving");
     while (!avow_stop_requested()) {
         uint64_t now_ms = avow_clock_mono_ms();
+        avow_notify_watchdog(&r->notify, now_ms);
         if (now_ms >= purge_ms) {
             purge_ms = now_ms + PURGE_MS;
             if (avow_store_purge(r->store, avow_clock_unix_ms(), &err))
@@ -133,7 +215,21 @@ static void run(struct registrar *r)
         }
         avow_clock_sleep_ms(TICK_MS);
     }
+    avow_notify_stopping(&r->notify);
     avow_log(INFO, "stopping", AVOW_KV_STR("cause", "signal"));
+}
+
+/* Connections are descriptors: fewer than are configured would be a limit that nobody set. */
+static void raise_file_limit(const struct avow_registrar_conf *c)
+{
+    struct rlimit l;
+    rlim_t want = 2 * (rlim_t)c->max_connections + FILES_SPARE;
+    if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur == RLIM_INFINITY || l.rlim_cur >= want)
+        return;
+    l.rlim_cur = l.rlim_max == RLIM_INFINITY || l.rlim_max > want ? want : l.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur < want)
+        avow_log(WARN, "config.note",
+                 AVOW_KV_STR("note", "the limit of open files is below registrar.max_connections"));
 }
 
 static enum avow_exit serve(const struct avow_conf *conf)
@@ -142,11 +238,17 @@ static enum avow_exit serve(const struct avow_conf *conf)
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf notes;
     struct avow_err err;
     avow_buf_init(&notes, NOTES_MAX);
+    avow_notify_open(&r.notify);
     enum avow_rc rc = avow_registrar_conf_read(conf, &r.conf, &notes, &err);
     if (!rc) {
         log_notes(&notes);
-        rc = start(&r, &err);
+        raise_file_limit(&r.conf);
+        rc = avow_privileges_drop(r.conf.user, &err);
     }
+    if (!rc)
+        rc = start(&r, &err);
+    if (rc && avow_stop_requested())
+        return AVOW_EXIT_OK; /* a standby that was not needed */
     if (rc) {
         avow_log(ERROR, "start.failed", AVOW_KV_ERR(&err));
         return avow_exit_of(rc);

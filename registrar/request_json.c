@@ -184,3 +184,19 @@ enum avow_rc avow_activate_request_parse(struct avow_bytes body, uint8_t tag[AVO
         tag[i] = decoded[i];
     return AVOW_OK;
 }
+
+enum avow_rc avow_agent_id_request_parse(struct avow_bytes body, char out[AVOW_AGENT_ID_ROOM],
+                                         struct avow_err *err)
+{
+    AUTO_JSON *o = NULL;
+    enum avow_rc rc = object_parse(body, &o, err);
+    if (rc)
+        return rc;
+    const json_t *v = json_object_get(o, "agent_id");
+    struct avow_str s = {json_string_value(v), json_string_length(v)};
+    if (!s.len || !avow_name_is_valid(s) || !avow_str_copy(out, AVOW_AGENT_ID_ROOM, s))
+        return avow_err_set(err, AVOW_PARSE, 0,
+                            "agent_id: not 1 to 128 of A-Z a-z 0-9 . _ - that start with a letter "
+                            "or digit");
+    return AVOW_OK;
+}

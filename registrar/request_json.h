@@ -28,5 +28,9 @@ enum avow_rc avow_register_request_parse(struct avow_bytes body, struct avow_are
 /* {"auth_tag": "<96 lower-case hex digits>"} */
 enum avow_rc avow_activate_request_parse(struct avow_bytes body, uint8_t tag[AVOW_TAG_LEN],
                                          struct avow_err *err) AVOW_MUST_CHECK;
+/* The id of a registration whose path names none: member agent_id. */
+#define AVOW_AGENT_ID_ROOM 129u /* PROTOCOL B6, and a NUL */
+enum avow_rc avow_agent_id_request_parse(struct avow_bytes body, char out[AVOW_AGENT_ID_ROOM],
+                                         struct avow_err *err) AVOW_MUST_CHECK;
 
 #endif

@@ -90,6 +90,18 @@ static bool agent_changed(const struct enrolling *e)
     return false;
 }
 
+static void count_activation(const struct enrolling *e)
+{
+    for (size_t i = 0; i < e->out.n_changes; i++) {
+        const struct avow_change *c = &e->out.changes[i];
+        struct avow_bytes rest = c->agent.claim.ek_certs, leaf = {0};
+        if (c->kind != AVOW_CHANGE_AGENT || c->agent.status != AVOW_AGENT_ACTIVE)
+            continue;
+        (void)avow_certs_next(&rest, &leaf);
+        avow_metrics_activation(e->s->metrics, leaf);
+    }
+}
+
 /* Everything that one request decided, for the audit trail. */
 static void log_decision(const struct enrolling *e, const char *what)
 {
@@ -106,10 +118,14 @@ static bool decide(struct enrolling *e, const char *what, step_fn step, const vo
     struct avow_err err;
     if (transact(e, step, in, &err)) {
         avow_log_limited(ERROR, "store.failed", 60, AVOW_KV_STR("action", what), AVOW_KV_ERR(&err));
+        reply->reason = "store";
+        reply->retry_after_s = 30;
         avow_reply_envelope(reply, 503, "the registrar's database is not available", NULL);
         return false;
     }
     log_decision(e, what);
+    reply->reason = e->out.reason;
+    count_activation(e);
     if (agent_changed(e) && e->s->changed)
         e->s->changed(e->s->changed_arg);
     if (e->out.challenge)
@@ -130,6 +146,7 @@ static void refuse(const struct enrolling *e, const char *what, const struct avo
                      AVOW_KV_STRN("agent", e->id), AVOW_KV_ERR(err),
                      AVOW_KV_STRN("source", e->req->source),
                      AVOW_KV_STRN("request", e->req->request_id));
+    reply->reason = ours ? "internal" : "malformed";
     avow_reply_envelope(reply, ours ? 503 : 400, err->msg, NULL);
 }
 

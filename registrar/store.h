@@ -67,6 +67,48 @@ enum avow_rc avow_store_outbox_done(struct avow_store *s, int64_t seq,
 enum avow_rc avow_store_outbox_count(struct avow_store *s, uint64_t *out,
                                      struct avow_err *err) AVOW_MUST_CHECK;
 
+/* --- For operators
+ * ------------------------------------------------------------------------------------------- */
+struct avow_agent_line { /* borrowed during the call */
+    struct avow_str id;
+    enum avow_agent_status status;
+    uint64_t generation, registered_ms;
+    uint32_t regcount;
+    struct avow_str trust_rule;
+    bool trusted;
+    struct avow_str ip; /* ptr NULL: none */
+};
+typedef void (*avow_store_line_fn)(void *arg, const struct avow_agent_line *line);
+/* At most `max` agents with ids behind `after` (empty: from the first), in order of ids; removed
+ * ones too if `removed`. */
+struct avow_page {
+    struct avow_str after;
+    size_t max;
+    bool removed;
+};
+enum avow_rc avow_store_page(struct avow_store *s, const struct avow_page *page,
+                             avow_store_line_fn fn, void *arg,
+                             struct avow_err *err) AVOW_MUST_CHECK;
+struct avow_store_counts {
+    uint64_t active, removed, pending, outbox;
+    uint64_t outbox_since_ms; /* when its oldest row was put there; 0: empty or unknown */
+};
+enum avow_rc avow_store_counts(struct avow_store *s, uint64_t now_ms, struct avow_store_counts *out,
+                               struct avow_err *err) AVOW_MUST_CHECK;
+/* Would the database take a write now? Writes nothing. */
+enum avow_rc avow_store_probe(struct avow_store *s, struct avow_err *err) AVOW_MUST_CHECK;
+/* Puts every agent, removed ones too, into the outbox, once; one transaction. */
+enum avow_rc avow_store_republish(struct avow_store *s, uint64_t now_ms, uint64_t *queued,
+                                  struct avow_err *err) AVOW_MUST_CHECK;
+/* A consistent copy into the new file `path`, mode 0600, without open challenges: their secrets
+ * have no place in a backup. Others go on reading and writing. An existing file is AVOW_EXISTS. */
+enum avow_rc avow_store_backup(struct avow_store *s, const char *path, uint64_t *bytes,
+                               struct avow_err *err) AVOW_MUST_CHECK;
+/* Reads everything, with a connection of its own: structure, indexes, and what our own rules
+ * demand. `problems` receives a line for each, none if all is well. */
+enum avow_rc avow_store_check(struct avow_store *s, struct avow_buf *problems,
+                              struct avow_err *err) AVOW_MUST_CHECK;
+
 /* Small values by name; AVOW_NOTFOUND. */
 enum avow_rc avow_store_meta_get(struct avow_store *s, const char *name, struct avow_buf *out,
                                  struct avow_err *err) AVOW_MUST_CHECK;

@@ -15,6 +15,8 @@
     "ek_public, ak_public, ak_name, ek_certs, ip, port, mtls_cert, trust_rule, trust_trusted, "    \
     "trust_ms, trust_detail, ek_cert_sha256, iak_certs, idevid_certs, device_serial"
 #define CLAIM_MARKS "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+#define LINE_COLUMNS                                                                               \
+    "id, status, generation, regcount, registered_ms, trust_rule, trust_trusted, ip"
 #define BUSY_MS 5000
 
 static const char *const sql_texts[AVOW_SQL_COUNT] = {
@@ -40,12 +42,23 @@ static const char *const sql_texts[AVOW_SQL_COUNT] = {
     [AVOW_SQL_PURGE] = "DELETE FROM pending WHERE expires_ms <= ?",
     [AVOW_SQL_LIST] = ("SELECT id FROM agents WHERE status = 1 UNION "
                        "SELECT id FROM pending WHERE expires_ms > ? ORDER BY 1"),
-    [AVOW_SQL_OUTBOX_ADD] = "INSERT INTO outbox (id, generation) VALUES (?, ?)",
+    [AVOW_SQL_OUTBOX_ADD] = "INSERT INTO outbox (id, generation, added_ms) VALUES (?, ?, ?)",
     [AVOW_SQL_OUTBOX] = "SELECT seq, id, generation FROM outbox ORDER BY seq LIMIT ?",
     [AVOW_SQL_OUTBOX_DONE] = "DELETE FROM outbox WHERE seq <= ?",
     [AVOW_SQL_OUTBOX_COUNT] = "SELECT count(*) FROM outbox",
     [AVOW_SQL_META_GET] = "SELECT value FROM meta WHERE name = ?",
     [AVOW_SQL_META_SET] = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)",
+    [AVOW_SQL_PAGE] = "SELECT " LINE_COLUMNS " FROM agents INDEXED BY agents_status "
+                      "WHERE status = 1 AND id > ? ORDER BY id LIMIT ?",
+    [AVOW_SQL_PAGE_ALL] = "SELECT " LINE_COLUMNS " FROM agents WHERE id > ? ORDER BY id LIMIT ?",
+    [AVOW_SQL_COUNTS] = "SELECT (SELECT count(*) FROM agents WHERE status = 1), "
+                        "(SELECT count(*) FROM agents WHERE status = 2), "
+                        "(SELECT count(*) FROM pending WHERE expires_ms > ?), "
+                        "(SELECT count(*) FROM outbox), "
+                        "(SELECT added_ms FROM outbox ORDER BY seq LIMIT 1)",
+    [AVOW_SQL_OUTBOX_CLEAR] = "DELETE FROM outbox",
+    [AVOW_SQL_REPUBLISH] = "INSERT INTO outbox (id, generation, added_ms) "
+                           "SELECT id, generation, ? FROM agents ORDER BY id",
 };
 
 enum avow_rc avow_sql_error(struct avow_store *s, const char *what, struct avow_err *err)
@@ -221,6 +234,9 @@ enum avow_rc avow_store_open(const char *path, uint64_t now_ms, struct avow_stor
         return avow_err_set(err, AVOW_NOMEM, 0, "store");
     s->lock_fd = -1;
     pthread_mutex_init(&s->mutex, NULL);
+    s->path = strdup(path);
+    if (!s->path)
+        return avow_err_set(err, AVOW_NOMEM, 0, "store");
     enum avow_rc rc = take_lock(s, path, err);
     if (!rc)
         rc = create_private(path, err);
@@ -252,6 +268,7 @@ void avow_store_close(struct avow_store *s)
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     pthread_mutex_destroy(&s->mutex);
+    free(s->path);
     free(s);
 }
 

@@ -29,6 +29,11 @@ enum avow_sql {
     AVOW_SQL_OUTBOX_COUNT,
     AVOW_SQL_META_GET,
     AVOW_SQL_META_SET,
+    AVOW_SQL_PAGE,
+    AVOW_SQL_PAGE_ALL,
+    AVOW_SQL_COUNTS,
+    AVOW_SQL_OUTBOX_CLEAR,
+    AVOW_SQL_REPUBLISH,
     AVOW_SQL_COUNT
 };
 
@@ -36,6 +41,7 @@ struct avow_store {
     sqlite3 *db;
     sqlite3_stmt *statements[AVOW_SQL_COUNT];
     pthread_mutex_t mutex;
+    char *path;
     int lock_fd; /* holds the lock file; -1: none */
 };
 

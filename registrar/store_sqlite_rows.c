@@ -1,6 +1,8 @@
 /* SQLite: agents, challenges, outbox, small values. */
 #include "store_sqlite.h"
 
+#include "avow/base/clock.h"
+
 #include <string.h>
 
 #include "avow/base/banned.h"
@@ -263,6 +265,7 @@ static enum avow_rc put_agent(struct avow_store *s, struct avow_str id, const st
     q = avow_sql_get(s, AVOW_SQL_OUTBOX_ADD);
     avow_sql_bind_str(q, 1, id);
     avow_sql_bind_u64(q, 2, a->generation);
+    avow_sql_bind_u64(q, 3, avow_clock_unix_ms());
     return avow_sql_run(s, q, err);
 }
 

@@ -218,7 +218,7 @@ class Enrolment(Case):
         for bad in ("_p", "..", "-x", "a%2Fb", "a%00", "x" * 129, "h%C3%B6st", "a:b"):
             self.assertEnvelope(self.reg.register(bad, ALICE.body()), 400, "agent id")
         for path in ("/v2.6/agents/../x", "/v2.6/agents//x", "/v2.6/agents/x/y", "/agents/x", "/v1.0/agents/x",
-                     "/v2.7/agents/x", "/v3.0/agents/x", "/v2.06/agents/x", "/"):  # fmt: skip
+                     "/v2.7/agents/x", "/v3.1/agents/x", "/v2.06/agents/x", "/"):  # fmt: skip
             answer = self.reg.request("POST", path, ALICE.body())
             self.assertEqual((answer.status, answer.body), (404, b""), path)
         for good in ("a", "A.b_c-9", "x" * 128):
@@ -400,14 +400,34 @@ class Admin(Case):
 
     def test_methods_and_plain_routes(self):
         for method, path in (("POST", "/version"), ("DELETE", "/v2.6/agents"), ("PATCH", "/v2.6/agents/x"),
-                             ("POST", "/v2.6/agents/x/activate"), ("HEAD", "/version")):  # fmt: skip
+                             ("GET", "/v2.6/agents/x/activate"), ("HEAD", "/version"),
+                             ("POST", "/v3.0/agents/x"), ("PUT", "/v3.0/agents/x")):  # fmt: skip
             answer = self.reg.request(method, path, client="client")
             self.assertEqual((answer.status, answer.body), (405, b""), (method, path))
+            self.assertIn("allow", answer.headers, (method, path))
+            self.assertNotIn(method, answer.headers["allow"].split(", "), (method, path))
         answer = self.reg.request("GET", "/version/", headers={"X-Request-ID": "bad id\t"})
         self.assertEnvelope(answer, 200)
         self.assertNotIn("x-request-id", answer.headers)
         self.assertEqual(answer.results["current_version"], "2.6")
-        self.assertEqual(answer.results["supported_versions"], [f"2.{n}" for n in range(7)])
+        self.assertEqual(answer.results["supported_versions"], [*(f"2.{n}" for n in range(7)), "3.0"])
+
+    def test_version_3_of_the_api(self):
+        """Keylime advertises it and answers 500; here its forms do what they say."""
+        r = self.reg
+        self.assertEnvelope(r.request("GET", "/v3.0/"), 200)
+        self.assertEnvelope(r.request("POST", "/v3.0/agents", ALICE.body()), 400, "agent_id")
+        self.assertEnvelope(r.request("POST", "/v3.0/agents", ALICE.body(agent_id="../x")), 400, "agent_id")
+        answer = r.request("POST", "/v3.0/agents", ALICE.body(agent_id="alice"))
+        self.assertEnvelope(answer, 200, "Success")
+        secret = ALICE.open_credential(base64.b64decode(answer.results["blob"]))
+        path = "/v3.0/agents/alice/activate"
+        self.assertEnvelope(r.request("POST", path, {"auth_tag": WRONG}), 400)
+        self.assertEnvelope(r.request("POST", path, {"auth_tag": auth_tag(secret, "alice")}), 200)
+        self.assertEqual(r.request("GET", "/v3.0/agents/", client="client").results, {"uuids": ["alice"]})
+        self.assertEqual(r.request("GET", "/v3.0/agents/alice", client="client").results["agent_id"], "alice")
+        self.assertEnvelope(r.request("DELETE", "/v3.0/agents/alice", client="client"), 200)
+        self.assertEnvelope(r.get("alice"), 404)
 
     def test_removing_an_unfinished_registration(self):
         self.reg.register("host-1", ALICE.body())

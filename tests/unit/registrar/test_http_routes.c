@@ -46,7 +46,33 @@ static void test_route_parse__table(void **state)
         {"/v2./agents/a", AVOW_ROUTE_NONE, 0, NULL},
         {"/v2.-/agents/a", AVOW_ROUTE_NONE, 0, NULL},
         {"/v2x6/agents/a", AVOW_ROUTE_NONE, 0, NULL},
-        {"/v3.0/agents/a", AVOW_ROUTE_NONE, 0, NULL},
+        {"/v3.0", AVOW_ROUTE_V3_ROOT, 0, NULL},
+        {"/v3/", AVOW_ROUTE_V3_ROOT, 0, NULL},
+        {"/v3.0/agents", AVOW_ROUTE_AGENTS, 0, NULL},
+        {"/v3.0/agents/a", AVOW_ROUTE_AGENT, 0, "a"},
+        {"/v3/agents/a/activate", AVOW_ROUTE_ACTIVATE, 0, "a"},
+        {"/metrics", AVOW_ROUTE_METRICS, 0, NULL},
+        {"/avow/v1/agents", AVOW_ROUTE_OUR_AGENTS, 0, NULL},
+        {"/avow/v1/agents/", AVOW_ROUTE_OUR_AGENTS, 0, NULL},
+        {"/avow/v1/agents/a", AVOW_ROUTE_OUR_AGENT, 0, "a"},
+        {"/avow/v1/agents/a/allow", AVOW_ROUTE_OUR_ALLOW, 0, "a"},
+        {"/avow/v1/agents/allow", AVOW_ROUTE_OUR_AGENT, 0, "allow"},
+        {"/avow/v1/republish", AVOW_ROUTE_OUR_REPUBLISH, 0, NULL},
+        {"/avow/v1/backup/", AVOW_ROUTE_OUR_BACKUP, 0, NULL},
+        {"/avow/v1/store/check", AVOW_ROUTE_OUR_CHECK, 0, NULL},
+        {"/avow/v1", AVOW_ROUTE_NONE, 0, NULL},
+        {"/avow/v1/", AVOW_ROUTE_NONE, 0, NULL},
+        {"/avow/v1/store", AVOW_ROUTE_NONE, 0, NULL},
+        {"/avow/v1/agents/a/activate", AVOW_ROUTE_NONE, 0, NULL},
+        {"/avow/v1/agents/a/allow/b", AVOW_ROUTE_NONE, 0, NULL},
+        {"/avow/v2/agents", AVOW_ROUTE_NONE, 0, NULL},
+        {"/avow/agents", AVOW_ROUTE_NONE, 0, NULL},
+        {"/v2", AVOW_ROUTE_NONE, 0, NULL},
+        {"/v2.6/", AVOW_ROUTE_NONE, 0, NULL},
+        {"/v3.1/agents/a", AVOW_ROUTE_NONE, 0, NULL},
+        {"/v3.00/agents/a", AVOW_ROUTE_NONE, 0, NULL},
+        {"/v2.6/agents/a/allow", AVOW_ROUTE_NONE, 0, NULL},
+        {"/v2.6/version", AVOW_ROUTE_NONE, 0, NULL},
         {"/v2.6/agent/a", AVOW_ROUTE_NONE, 0, NULL},
         {"/v2.6/agents//a", AVOW_ROUTE_NONE, 0, NULL},
         {"/v2.6/agents/../a", AVOW_ROUTE_NONE, 0, NULL},
@@ -66,30 +92,54 @@ static void test_route_action__table(void **state)
 {
     (void)state;
     static const struct {
-        enum avow_route route;
+        const char *path;
         const char *method;
         enum avow_action want;
         bool admin;
     } cases[] = {
-        {AVOW_ROUTE_VERSION, "GET", AVOW_ACTION_VERSION, false},
-        {AVOW_ROUTE_HEALTH, "GET", AVOW_ACTION_HEALTH, false},
-        {AVOW_ROUTE_READY, "GET", AVOW_ACTION_READY, false},
-        {AVOW_ROUTE_AGENTS, "GET", AVOW_ACTION_LIST, true},
-        {AVOW_ROUTE_AGENT, "GET", AVOW_ACTION_STATUS, true},
-        {AVOW_ROUTE_AGENT, "DELETE", AVOW_ACTION_REMOVE, true},
-        {AVOW_ROUTE_AGENT, "POST", AVOW_ACTION_REGISTER, false},
-        {AVOW_ROUTE_AGENT, "PUT", AVOW_ACTION_ACTIVATE, false},
-        {AVOW_ROUTE_ACTIVATE, "PUT", AVOW_ACTION_ACTIVATE, false},
-        {AVOW_ROUTE_ACTIVATE, "POST", AVOW_ACTION_NONE, false},
-        {AVOW_ROUTE_AGENTS, "DELETE", AVOW_ACTION_NONE, false},
-        {AVOW_ROUTE_AGENT, "delete", AVOW_ACTION_NONE, false},
-        {AVOW_ROUTE_AGENT, "GETX", AVOW_ACTION_NONE, false},
-        {AVOW_ROUTE_NONE, "GET", AVOW_ACTION_NONE, false},
+        {"/version", "GET", AVOW_ACTION_VERSION, false},
+        {"/version", "POST", AVOW_ACTION_NONE, false},
+        {"/healthz", "GET", AVOW_ACTION_HEALTH, false},
+        {"/readyz", "GET", AVOW_ACTION_READY, false},
+        {"/v2/agents", "GET", AVOW_ACTION_LIST, true},
+        {"/v2/agents", "POST", AVOW_ACTION_REGISTER, false},
+        {"/v2/agents", "DELETE", AVOW_ACTION_NONE, false},
+        {"/v2/agents/a", "GET", AVOW_ACTION_STATUS, true},
+        {"/v2/agents/a", "DELETE", AVOW_ACTION_REMOVE, true},
+        {"/v2/agents/a", "POST", AVOW_ACTION_REGISTER, false},
+        {"/v2/agents/a", "PUT", AVOW_ACTION_ACTIVATE, false},
+        {"/v2/agents/a", "delete", AVOW_ACTION_NONE, false},
+        {"/v2/agents/a", "GETX", AVOW_ACTION_NONE, false},
+        {"/v2/agents/a/activate", "PUT", AVOW_ACTION_ACTIVATE, false},
+        {"/v2/agents/a/activate", "POST", AVOW_ACTION_ACTIVATE, false},
+        {"/v3.0/", "GET", AVOW_ACTION_V3_ROOT, false},
+        {"/v3.0/agents", "GET", AVOW_ACTION_LIST, true},
+        {"/v3.0/agents", "POST", AVOW_ACTION_REGISTER, false},
+        {"/v3.0/agents/a", "GET", AVOW_ACTION_STATUS, true},
+        {"/v3.0/agents/a", "DELETE", AVOW_ACTION_REMOVE, true},
+        {"/v3.0/agents/a", "POST", AVOW_ACTION_NONE, false},
+        {"/v3.0/agents/a", "PUT", AVOW_ACTION_NONE, false},
+        {"/v3.0/agents/a/activate", "POST", AVOW_ACTION_ACTIVATE, false},
+        {"/v3.0/agents/a/activate", "PUT", AVOW_ACTION_NONE, false},
+        {"/avow/v1/agents", "GET", AVOW_ACTION_PAGE, true},
+        {"/avow/v1/agents", "POST", AVOW_ACTION_NONE, false},
+        {"/avow/v1/agents/a", "GET", AVOW_ACTION_SHOW, true},
+        {"/avow/v1/agents/a", "DELETE", AVOW_ACTION_REMOVE, true},
+        {"/avow/v1/agents/a", "PUT", AVOW_ACTION_NONE, false},
+        {"/avow/v1/agents/a/allow", "POST", AVOW_ACTION_ALLOW, true},
+        {"/avow/v1/agents/a/allow", "GET", AVOW_ACTION_NONE, false},
+        {"/avow/v1/republish", "POST", AVOW_ACTION_REPUBLISH, true},
+        {"/avow/v1/backup", "POST", AVOW_ACTION_BACKUP, true},
+        {"/avow/v1/store/check", "POST", AVOW_ACTION_CHECK, true},
+        {"/nothing", "GET", AVOW_ACTION_NONE, false},
     };
     for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
-        enum avow_action got = avow_route_action(cases[i].route, avow_str_from(cases[i].method));
+        struct avow_route_match m = avow_route_parse(avow_str_from(cases[i].path));
+        enum avow_action got = avow_route_action(&m, avow_str_from(cases[i].method));
         if (got != cases[i].want || avow_action_is_admin(got) != cases[i].admin)
-            fail_msg("case %zu (%s): action %d", i, cases[i].method, (int)got);
+            fail_msg("%s %s: action %d", cases[i].method, cases[i].path, (int)got);
+        if (m.route != AVOW_ROUTE_NONE && !avow_route_allows(&m))
+            fail_msg("%s: no methods for the header Allow", cases[i].path);
     }
 }
 

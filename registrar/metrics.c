@@ -1,0 +1,241 @@
+#include "metrics.h"
+
+#include "avow/crypto/x509.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "avow/base/banned.h"
+
+#define ROWS_MAX 192u
+#define VENDORS_MAX 32u
+#define VENDOR_NAME_MAX 48u
+#define PREFIX "avow_registrar_"
+
+static const uint64_t bounds_us[] = {500,   1000,   2500,    5000,    10000,
+                                     25000, 100000, 1000000, 10000000};
+#define BOUNDS (sizeof bounds_us / sizeof bounds_us[0])
+
+struct row {
+    const char *action, *reason;
+    unsigned status;
+    uint64_t count;
+};
+struct vendor {
+    char name[VENDOR_NAME_MAX];
+    uint64_t count;
+};
+struct avow_metrics {
+    pthread_mutex_t mutex;
+    struct row rows[ROWS_MAX];
+    size_t n_rows;
+    uint64_t overflow; /* requests that no row was left for */
+    struct vendor vendors[VENDORS_MAX];
+    size_t n_vendors;
+    uint64_t activations, published;
+    uint64_t buckets[BOUNDS + 1], took_us; /* of register and activate */
+};
+
+enum avow_rc avow_metrics_new(struct avow_metrics **out, struct avow_err *err)
+{
+    struct avow_metrics *m = calloc(1, sizeof *m);
+    if (!m)
+        return avow_err_set(err, AVOW_NOMEM, 0, "metrics");
+    pthread_mutex_init(&m->mutex, NULL);
+    *out = m;
+    return AVOW_OK;
+}
+
+void avow_metrics_free(struct avow_metrics *m)
+{
+    if (!m)
+        return;
+    pthread_mutex_destroy(&m->mutex);
+    free(m);
+}
+
+static void count_row(struct avow_metrics *m, const struct avow_metrics_request *r)
+{
+    const char *reason = r->reason ? r->reason : "";
+    for (size_t i = 0; i < m->n_rows; i++) {
+        struct row *row = &m->rows[i];
+        if (row->status == r->status && avow_cstr_eq(row->action, r->action) &&
+            avow_cstr_eq(row->reason, reason)) {
+            row->count++;
+            return;
+        }
+    }
+    if (m->n_rows == ROWS_MAX)
+        m->overflow++;
+    else
+        m->rows[m->n_rows++] = (struct row){r->action, reason, r->status, 1};
+}
+
+void avow_metrics_request(struct avow_metrics *m, const struct avow_metrics_request *r)
+{
+    if (!m)
+        return;
+    uint64_t us = r->took_ns / 1000;
+    size_t b = 0;
+    while (b < BOUNDS && us > bounds_us[b])
+        b++;
+    pthread_mutex_lock(&m->mutex);
+    count_row(m, r);
+    if (avow_cstr_eq(r->action, "register") || avow_cstr_eq(r->action, "activate")) {
+        m->buckets[b]++;
+        m->took_us += us;
+    }
+    pthread_mutex_unlock(&m->mutex);
+}
+
+/* The issuer's organisation, else its whole name: who made the TPM. Only what a label may hold. */
+static void vendor_name(struct avow_bytes ek_cert, char out[VENDOR_NAME_MAX])
+{
+    AVOW_CLEANUP(avow_cert_free) struct avow_cert *cert = NULL;
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
+    avow_buf_init(&text, 4096);
+    if (!ek_cert.len || avow_cert_from_der(ek_cert, &cert, NULL) ||
+        avow_cert_issuer(cert, &text, NULL)) {
+        snprintf(out, VENDOR_NAME_MAX, "%s", ek_cert.len ? "unknown" : "no certificate");
+        return;
+    }
+    const char *name = avow_buf_cstr(&text);
+    const char *organisation = strstr(name, "O=");
+    if (organisation && (organisation == name || organisation[-1] == ',' ||
+                         organisation[-1] == ' ' || organisation[-1] == '/'))
+        name = organisation + 2;
+    size_t n = 0;
+    for (; name[n] && n + 1 < VENDOR_NAME_MAX && !(name != avow_buf_cstr(&text) && name[n] == ',');
+         n++) {
+        char c = name[n];
+        out[n] = c >= 0x20 && c < 0x7f && c != '"' && c != '\\' ? c : '_';
+    }
+    out[n] = '\0';
+}
+
+void avow_metrics_activation(struct avow_metrics *m, struct avow_bytes ek_cert)
+{
+    char name[VENDOR_NAME_MAX];
+    size_t i = 0;
+    if (!m)
+        return;
+    vendor_name(ek_cert, name);
+    pthread_mutex_lock(&m->mutex);
+    m->activations++;
+    while (i < m->n_vendors && !avow_cstr_eq(m->vendors[i].name, name))
+        i++;
+    if (i == VENDORS_MAX) /* the last one gathers the rest */
+        snprintf(m->vendors[--i].name, VENDOR_NAME_MAX, "others");
+    else if (i == m->n_vendors)
+        snprintf(m->vendors[m->n_vendors++].name, VENDOR_NAME_MAX, "%s", name);
+    m->vendors[i].count++;
+    pthread_mutex_unlock(&m->mutex);
+}
+
+void avow_metrics_published(struct avow_metrics *m, uint64_t n)
+{
+    if (!m)
+        return;
+    pthread_mutex_lock(&m->mutex);
+    m->published += n;
+    pthread_mutex_unlock(&m->mutex);
+}
+
+/* --- Text
+ * -----------------------------------------------------------------------------------------------
+ */
+static void head(struct avow_buf *out, const char *name, const char *type, const char *help)
+{
+    avow_buf_printf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name,
+                    type);
+}
+
+static void single(struct avow_buf *out, const char *name, const char *type, const char *help,
+                   uint64_t value)
+{
+    head(out, name, type, help);
+    avow_buf_printf(out, PREFIX "%s %" PRIu64 "\n", name, value);
+}
+
+static void render_requests(const struct avow_metrics *m, struct avow_buf *out)
+{
+    uint64_t registrations = 0;
+    head(out, "requests_total", "counter", "Requests answered.");
+    for (size_t i = 0; i < m->n_rows; i++)
+        avow_buf_printf(
+            out, PREFIX "requests_total{action=\"%s\",status=\"%u\",reason=\"%s\"} %" PRIu64 "\n",
+            m->rows[i].action, m->rows[i].status, m->rows[i].reason, m->rows[i].count);
+    head(out, "refusals_total", "counter", "Requests refused, by reason.");
+    for (size_t i = 0; i < m->n_rows; i++) {
+        const struct row *r = &m->rows[i];
+        if (r->status == 200 && avow_cstr_eq(r->action, "register"))
+            registrations += r->count;
+        if (r->status >= 400)
+            avow_buf_printf(out,
+                            PREFIX "refusals_total{action=\"%s\",reason=\"%s\",status=\"%u\"} "
+                                   "%" PRIu64 "\n",
+                            r->action, r->reason, r->status, r->count);
+    }
+    single(out, "registrations_total", "counter", "Challenges handed out.", registrations);
+    single(out, "requests_uncounted_total", "counter", "Requests beyond the kinds counted above.",
+           m->overflow);
+}
+
+static void render_latency(const struct avow_metrics *m, struct avow_buf *out)
+{
+    uint64_t sum = 0;
+    head(out, "enroll_seconds", "histogram", "Time to answer register and activate.");
+    for (size_t i = 0; i < BOUNDS; i++) {
+        sum += m->buckets[i];
+        avow_buf_printf(
+            out, PREFIX "enroll_seconds_bucket{le=\"%" PRIu64 ".%06" PRIu64 "\"} %" PRIu64 "\n",
+            bounds_us[i] / 1000000, bounds_us[i] % 1000000, sum);
+    }
+    sum += m->buckets[BOUNDS];
+    avow_buf_printf(out,
+                    PREFIX "enroll_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n" PREFIX
+                           "enroll_seconds_sum %" PRIu64 ".%06" PRIu64 "\n" PREFIX
+                           "enroll_seconds_count %" PRIu64 "\n",
+                    sum, m->took_us / 1000000, m->took_us % 1000000, sum);
+}
+
+static void render_gauges(const struct avow_metrics_gauges *g, struct avow_buf *out)
+{
+    single(out, "serving", "gauge", "1 if the database is open, 0 for a standby.", g->serving);
+    single(out, "store_ok", "gauge", "1 if the database takes writes.", g->store_ok);
+    head(out, "agents", "gauge", "Agents in the database.");
+    avow_buf_printf(out,
+                    PREFIX "agents{status=\"active\"} %" PRIu64 "\n" PREFIX
+                           "agents{status=\"removed\"} %" PRIu64 "\n",
+                    g->agents, g->removed);
+    single(out, "challenges_open", "gauge", "Challenges that can still be answered.", g->pending);
+    single(out, "outbox_depth", "gauge", "Identities that wait for Kafka.", g->outbox);
+    head(out, "outbox_age_seconds", "gauge", "Age of the oldest one that waits.");
+    avow_buf_printf(out, PREFIX "outbox_age_seconds %" PRIu64 ".%03" PRIu64 "\n",
+                    g->outbox_age_ms / 1000, g->outbox_age_ms % 1000);
+    single(out, "work_waiting", "gauge", "Requests in the queue.", g->work_waiting);
+    head(out, "connections", "gauge", "Open connections.");
+    avow_buf_printf(out,
+                    PREFIX "connections{listener=\"http\"} %" PRIu64 "\n" PREFIX
+                           "connections{listener=\"https\"} %" PRIu64 "\n",
+                    g->http_connections, g->https_connections);
+}
+
+void avow_metrics_render(struct avow_metrics *m, const struct avow_metrics_gauges *g,
+                         struct avow_buf *out)
+{
+    pthread_mutex_lock(&m->mutex);
+    render_requests(m, out);
+    render_latency(m, out);
+    single(out, "activations_total", "counter", "TPMs that proved themselves.", m->activations);
+    head(out, "tpm_vendor_activations_total", "counter",
+         "Activations by the issuer of the EK certificate.");
+    for (size_t i = 0; i < m->n_vendors; i++)
+        avow_buf_printf(out, PREFIX "tpm_vendor_activations_total{vendor=\"%s\"} %" PRIu64 "\n",
+                        m->vendors[i].name, m->vendors[i].count);
+    single(out, "published_total", "counter", "Identities acknowledged by Kafka.", m->published);
+    pthread_mutex_unlock(&m->mutex);
+    render_gauges(g, out);
+}
