@@ -15,10 +15,16 @@
 #define AVOW_TRUST_RULE_MAX 64u
 #define AVOW_TRUST_DETAIL_MAX 512u
 
+/* Rules beside "ek-certificate" and "trust-on-first-use" that decisions depend on. */
+#define AVOW_RULE_DEVICE "iak-idevid"
+#define AVOW_RULE_WEBHOOK "webhook"
+#define AVOW_RULE_SCRIPT "check-script"
+
 /* How an EK was judged (PROTOCOL B2, Identity.trust). */
 struct avow_ek_trust {
-    struct avow_str rule;   /* "ek-certificate", "trust-on-first-use" or "none" */
-    bool trusted;           /* only if a certificate chain proves it */
+    struct avow_str rule;   /* who vouches for it, or "trust-on-first-use" */
+    bool trusted;           /* by a certificate chain, or by the operator's webhook or script */
+    bool refused;           /* the operator's webhook or script said no; never stored */
     uint64_t time_ms;       /* when it was judged */
     struct avow_str detail; /* UTF-8, one line */
     bool has_cert_sha256;

@@ -25,7 +25,38 @@ static const struct avow_conf_option options[] = {
     {"registrar", "ek_cert_store", AVOW_CONF_PATH, NULL, 0, 0, NULL,
      "folder of the TPM vendors' CA certificates, PEM or DER", NULL},
     {"registrar", "idevid_cert_store", AVOW_CONF_PATH, NULL, 0, 0, NULL,
-     "folder of CA certificates for IDevIDs (not used by this version)", NULL},
+     "folder of device makers' CA certificates for IAK and IDevID, PEM or DER", NULL},
+    {"registrar", "tpm_identity", AVOW_CONF_ENUM, "default", 0, 0,
+     "default|ek_cert|iak_idevid|ek_cert_or_iak_idevid",
+     "what must prove a TPM: as ek_policy says, its EK certificate, its IAK and IDevID, or either",
+     NULL},
+    {"registrar", "crl_dir", AVOW_CONF_PATH, NULL, 0, 0, NULL,
+     "folder of revocation lists, PEM or DER", NULL},
+    {"registrar", "crl_check", AVOW_CONF_ENUM, "available", 0, 0, "available|required",
+     "an issuer without a revocation list: fine, or not trusted", NULL},
+    {"registrar", "crl_expired", AVOW_CONF_ENUM, "refuse", 0, 0, "refuse|use",
+     "a revocation list past its next update: what it covers is not trusted, or it goes on "
+     "counting",
+     NULL},
+    {"registrar", "webhook_url", AVOW_CONF_STR, NULL, 0, 0, NULL,
+     "https URL that decides about EKs without a good certificate (ek_policy = cert-or-webhook)",
+     NULL},
+    {"registrar", "webhook_ca", AVOW_CONF_PATH, NULL, 0, 0, NULL,
+     "PEM file: the only CA believed about the webhook", NULL},
+    {"registrar", "webhook_cert", AVOW_CONF_PATH, NULL, 0, 0, NULL,
+     "PEM file: our client certificate for the webhook", NULL},
+    {"registrar", "webhook_key", AVOW_CONF_PATH, NULL, 0, 0, NULL, "PEM file: its private key",
+     NULL},
+    {"registrar", "webhook_timeout_ms", AVOW_CONF_MS, "5000", 100, 60000, NULL,
+     "how long one try may take", NULL},
+    {"registrar", "webhook_tries", AVOW_CONF_U64, "3", 1, 5, NULL, "tries before it is given up",
+     NULL},
+    {"registrar", "ek_check_script", AVOW_CONF_PATH, NULL, 0, 0, NULL,
+     "program that may refuse an EK by its exit status (Keylime's ek_check_script)", NULL},
+    {"registrar", "ek_check_timeout_ms", AVOW_CONF_MS, "10000", 100, 60000, NULL,
+     "then it is killed and the agent is asked to come again", NULL},
+    {"registrar", "judge_calls", AVOW_CONF_U64, "4", 1, AVOW_OUTSIDE_CALLS_MAX, NULL,
+     "check scripts and webhook calls at the same time", NULL},
     {"registrar", "ek_policy", AVOW_CONF_ENUM, "require-cert", 0, 0,
      "require-cert|cert-or-webhook|trust-on-first-use",
      "which TPMs may register: with a certificate that verifies, or any", NULL},
@@ -122,6 +153,20 @@ static enum avow_rc read_listeners(const struct avow_conf *c, struct avow_regist
     return rc ? avow_err_wrap(err, rc, "registrar") : AVOW_OK;
 }
 
+static enum avow_tpm_identity identity_of(const struct avow_conf *c)
+{
+    static const struct {
+        const char *name;
+        enum avow_tpm_identity value;
+    } names[] = {{"ek_cert", AVOW_IDENTITY_EK_CERT},
+                 {"iak_idevid", AVOW_IDENTITY_IAK_IDEVID},
+                 {"ek_cert_or_iak_idevid", AVOW_IDENTITY_EITHER}};
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(names); i++)
+        if (avow_cstr_eq(avow_conf_str(c, "registrar", "tpm_identity"), names[i].name))
+            return names[i].value;
+    return AVOW_IDENTITY_DEFAULT;
+}
+
 static void read_policy(const struct avow_conf *c, struct avow_registrar_conf *out,
                         struct avow_buf *notes)
 {
@@ -135,15 +180,68 @@ static void read_policy(const struct avow_conf *c, struct avow_registrar_conf *o
         out->policy.ek = AVOW_EK_TRUST_ON_FIRST_USE;
     if (avow_cstr_eq(ek, "cert-or-webhook")) {
         out->policy.ek = AVOW_EK_CERT_OR_WEBHOOK;
-        avow_buf_put_str(notes, "registrar.ek_policy = cert-or-webhook: this version has no "
-                                "webhook, so it acts as require-cert\n");
+        if (!str_of(c, "webhook_url") && !str_of(c, "ek_check_script"))
+            avow_buf_put_str(notes, "registrar.ek_policy = cert-or-webhook without "
+                                    "registrar.webhook_url or ek_check_script acts as "
+                                    "require-cert\n");
     }
-    out->ek_cert_store = str_of(c, "ek_cert_store");
-    if (!out->ek_cert_store && out->policy.ek != AVOW_EK_TRUST_ON_FIRST_USE)
+    out->policy.identity = identity_of(c);
+}
+
+static void read_authorities(const struct avow_conf *c, struct avow_registrar_conf *out,
+                             struct avow_buf *notes)
+{
+    struct avow_authorities_conf *a = &out->authorities;
+    a->ek_dir = str_of(c, "ek_cert_store");
+    a->device_dir = str_of(c, "idevid_cert_store");
+    a->crl_dir = str_of(c, "crl_dir");
+    a->crl.required = avow_cstr_eq(avow_conf_str(c, "registrar", "crl_check"), "required");
+    a->crl.use_expired = avow_cstr_eq(avow_conf_str(c, "registrar", "crl_expired"), "use");
+    bool outside = str_of(c, "webhook_url") || str_of(c, "ek_check_script");
+    bool ek_needed = out->policy.ek == AVOW_EK_REQUIRE_CERT ||
+                     (out->policy.ek == AVOW_EK_CERT_OR_WEBHOOK && !outside);
+    if (!a->ek_dir && !a->device_dir && ek_needed)
         avow_buf_put_str(notes, "registrar.ek_cert_store is not set, and registrar.ek_policy "
                                 "demands certificates: no agent can register\n");
-    if (str_of(c, "idevid_cert_store"))
-        avow_buf_put_str(notes, "registrar.idevid_cert_store: this version does not use IDevIDs\n");
+    if (!a->device_dir && out->policy.identity == AVOW_IDENTITY_IAK_IDEVID)
+        avow_buf_put_str(notes, "registrar.idevid_cert_store is not set, and "
+                                "registrar.tpm_identity demands IAK and IDevID: no agent can "
+                                "register\n");
+    if (out->policy.identity != AVOW_IDENTITY_DEFAULT &&
+        out->policy.ek == AVOW_EK_TRUST_ON_FIRST_USE)
+        avow_buf_put_str(notes, "registrar.tpm_identity demands a proof, so registrar.ek_policy = "
+                                "trust-on-first-use lets nobody in without one\n");
+    if (!a->crl_dir && a->crl.required)
+        avow_buf_put_str(notes, "registrar.crl_check = required without registrar.crl_dir: no "
+                                "certificate is trusted\n");
+}
+
+/* Whoever answers as the webhook decides who is genuine: never over plain HTTP, and by one CA. */
+static enum avow_rc read_outside(const struct avow_conf *c, struct avow_registrar_conf *out,
+                                 struct avow_buf *notes, struct avow_err *err)
+{
+    struct avow_outside_conf *o = &out->outside;
+    o->webhook_url = str_of(c, "webhook_url");
+    o->webhook_ca = str_of(c, "webhook_ca");
+    o->webhook_cert = str_of(c, "webhook_cert");
+    o->webhook_key = str_of(c, "webhook_key");
+    o->webhook_timeout_ms = (unsigned)avow_conf_u64(c, "registrar", "webhook_timeout_ms");
+    o->webhook_tries = (unsigned)avow_conf_u64(c, "registrar", "webhook_tries");
+    o->script = str_of(c, "ek_check_script");
+    o->script_timeout_ms = (unsigned)avow_conf_u64(c, "registrar", "ek_check_timeout_ms");
+    o->ek_cert_store = out->authorities.ek_dir;
+    o->calls = (unsigned)avow_conf_u64(c, "registrar", "judge_calls");
+    if (o->script && o->script[0] != '/')
+        return avow_err_set(err, AVOW_CONFIG, 0, "registrar.ek_check_script: not an absolute path");
+    if (!o->webhook_url)
+        return AVOW_OK;
+    if (!avow_str_starts(avow_str_from(o->webhook_url), "https://") || !o->webhook_ca)
+        return avow_err_set(err, AVOW_CONFIG, 0,
+                            "registrar.webhook_url must be https, with registrar.webhook_ca");
+    if (out->policy.ek != AVOW_EK_CERT_OR_WEBHOOK)
+        avow_buf_put_str(notes, "registrar.webhook_url is not used: registrar.ek_policy is not "
+                                "cert-or-webhook\n");
+    return AVOW_OK;
 }
 
 struct properties {
@@ -214,6 +312,10 @@ enum avow_rc avow_registrar_conf_read(const struct avow_conf *c, struct avow_reg
     if (rc)
         return rc;
     read_policy(c, out, notes);
+    read_authorities(c, out, notes);
+    rc = read_outside(c, out, notes, err);
+    if (rc)
+        return rc;
     out->db = str_of(c, "db");
     if (!out->db)
         return avow_err_set(err, AVOW_CONFIG, 0, "registrar.db is not set");

@@ -3,7 +3,8 @@
 #ifndef AVOW_REGISTRAR_CONF_H
 #define AVOW_REGISTRAR_CONF_H
 
-#include "enroll_step.h"
+#include "authorities.h"
+#include "outside.h"
 
 #include "avow/base/conf.h"
 #include "avow/bus/bus.h"
@@ -17,7 +18,8 @@ struct avow_registrar_conf {  /* borrows from the avow_conf */
     const char *https_listen; /* NULL: off */
     const char *tls_cert, *tls_key, *tls_ca;
     const char *db;
-    const char *ek_cert_store; /* NULL: none */
+    struct avow_authorities_conf authorities;
+    struct avow_outside_conf outside;
     struct avow_enroll_policy policy;
     unsigned threads, max_connections, max_per_address;
     unsigned work_threads;

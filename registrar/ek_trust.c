@@ -1,4 +1,7 @@
+/* Is this EK, or this device, genuine? (ek_trust.h) */
 #include "ek_trust.h"
+
+#include "claim_certs.h"
 
 #include "avow/crypto/digest.h"
 
@@ -6,148 +9,148 @@
 
 #include "avow/base/banned.h"
 
-#define PEM_BEGIN "-----BEGIN CERTIFICATE-----"
-#define PEM_END "-----END CERTIFICATE-----"
+#define RULE_CERT AVOW_STR_LIT("ek-certificate")
+#define RULE_FIRST_USE AVOW_STR_LIT("trust-on-first-use")
 
-struct cert_list {
-    struct avow_cert *certs[AVOW_CHAIN_MAX];
-    size_t n;
-};
-
-static void cert_list_deinit(struct cert_list *l)
+static enum avow_rc verified(const struct avow_cert *leaf, struct avow_arena *arena,
+                             struct avow_ek_trust *trust, struct avow_err *err)
 {
-    for (size_t i = 0; i < l->n; i++)
-        avow_cert_free(l->certs[i]);
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf issuer;
+    char text[AVOW_TRUST_DETAIL_MAX];
+    avow_buf_init(&issuer, AVOW_CERT_MAX);
+    if (avow_cert_issuer(leaf, &issuer, NULL))
+        avow_buf_reset(&issuer);
+    snprintf(text, sizeof text, "certificate issued by %s", avow_buf_cstr(&issuer));
+    trust->rule = RULE_CERT;
+    trust->trusted = true;
+    return avow_claim_detail(text, arena, &trust->detail, err);
 }
 
-/* Takes what parses; stops at AVOW_CHAIN_MAX. */
-static void add_certs(struct cert_list *l, struct avow_str text)
-{
-    struct avow_cert *got[AVOW_CHAIN_MAX] = {NULL};
-    size_t n = 0;
-    if (avow_cert_list_parse(avow_bytes_make(text.ptr, text.len), got, &n, NULL))
-        return;
-    for (size_t i = 0; i < n; i++) {
-        if (l->n < AVOW_CHAIN_MAX)
-            l->certs[l->n++] = got[i];
-        else
-            avow_cert_free(got[i]);
-    }
-}
-
-static size_t find_text(struct avow_str s, size_t from, const char *what)
-{
-    const char *hit = from < s.len ? memmem(s.ptr + from, s.len - from, what, strlen(what)) : NULL;
-    return hit ? (size_t)(hit - s.ptr) : s.len;
-}
-
-/* Block by block, so that one that is no certificate does not hide the others. */
-static enum avow_rc read_certs(struct avow_str text, struct cert_list *l, struct avow_err *err)
-{
-    size_t begin = find_text(text, 0, PEM_BEGIN), blocks = 0;
-    if (begin == text.len)
-        add_certs(l, text);
-    while (begin < text.len) {
-        size_t end = find_text(text, begin, PEM_END);
-        if (++blocks > AVOW_CHAIN_MAX)
-            return avow_err_set(err, AVOW_LIMIT, 0, "ekcert: over %u certificates", AVOW_CHAIN_MAX);
-        if (end == text.len)
-            return avow_err_set(err, AVOW_PARSE, 0, "ekcert: PEM block without end");
-        end += sizeof PEM_END - 1;
-        add_certs(l, (struct avow_str){text.ptr + begin, end - begin});
-        begin = find_text(text, end, PEM_BEGIN);
-    }
-    return l->n
-               ? AVOW_OK
-               : avow_err_set(err, AVOW_PARSE, 0, "ekcert: neither PEM nor base64 DER certificate");
-}
-
-/* Moves the certificate of the EK's own key to the front. */
-static enum avow_rc leaf_first(const struct avow_ek *ek, struct cert_list *l, struct avow_err *err)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        AVOW_CLEANUP(avow_pubkey_free) struct avow_pubkey *key = NULL;
-        if (avow_cert_pubkey(l->certs[i], &key, NULL) || !avow_pubkey_eq(key, avow_ek_key(ek)))
-            continue;
-        struct avow_cert *leaf = l->certs[i];
-        l->certs[i] = l->certs[0];
-        l->certs[0] = leaf;
-        return AVOW_OK;
-    }
-    return avow_err_set(err, AVOW_PARSE, 0, "ekcert: no certificate is for ek_tpm");
-}
-
-static enum avow_rc pack(const struct cert_list *l, struct avow_arena *arena,
-                         struct avow_claim *claim, struct avow_err *err)
-{
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf packed;
-    avow_buf_init(&packed, AVOW_CLAIM_CERTS_MAX);
-    for (size_t i = 0; i < l->n; i++)
-        avow_certs_put(&packed, avow_cert_der(l->certs[i]));
-    enum avow_rc rc = avow_buf_status(&packed, err);
-    if (rc)
-        return avow_err_wrap(err, rc, "ekcert");
-    claim->ek_certs = avow_arena_bytes(arena, avow_buf_bytes(&packed));
-    avow_sha256(avow_cert_der(l->certs[0]), claim->trust.cert_sha256);
-    claim->trust.has_cert_sha256 = true;
-    return claim->ek_certs.ptr ? AVOW_OK : avow_err_set(err, AVOW_NOMEM, 0, "ekcert");
-}
-
-/* The reason may quote names from a hostile certificate; it goes into JSON, logs and a signed
- * record. */
-static enum avow_rc set_detail(struct avow_claim *claim, const char *text, struct avow_arena *arena,
-                               struct avow_err *err)
-{
-    char clean[AVOW_TRUST_DETAIL_MAX + 1];
-    size_t n = 0;
-    for (; text[n] && n < AVOW_TRUST_DETAIL_MAX; n++)
-        clean[n] = text[n] >= 0x20 && text[n] < 0x7f ? text[n] : '?';
-    clean[n] = '\0';
-    char *copy = avow_arena_cstr(arena, (struct avow_str){clean, n});
-    if (!copy)
-        return avow_err_set(err, AVOW_NOMEM, 0, "trust");
-    claim->trust.detail = (struct avow_str){copy, n};
-    return AVOW_OK;
-}
-
-static enum avow_rc verify(const struct cert_list *l, const struct avow_cert_store *store,
-                           uint64_t now_ms, struct avow_arena *arena, struct avow_claim *claim,
+static enum avow_rc verify(const struct avow_cert_list *l, const struct avow_cert_store *store,
+                           uint64_t now_ms, struct avow_arena *arena, struct avow_ek_trust *trust,
                            struct avow_err *err)
 {
     struct avow_err why;
+    avow_sha256(avow_cert_der(l->certs[0]), trust->cert_sha256);
+    trust->has_cert_sha256 = true;
     if (!store)
-        return set_detail(claim, "no store of EK certificate authorities is configured", arena,
-                          err);
+        return avow_claim_detail("no store of EK certificate authorities is configured", arena,
+                                 &trust->detail, err);
     enum avow_rc rc = avow_cert_verify_ek(l->certs[0], l->certs + 1, l->n - 1, store, now_ms, &why);
-    if (rc == AVOW_NOMEM)
-        return avow_err_set(err, rc, why.native, "%s", why.msg);
+    if (rc == AVOW_UNTRUSTED)
+        return avow_claim_detail(why.msg, arena, &trust->detail, err);
     if (rc)
-        return set_detail(claim, why.msg, arena, err);
-    claim->trust.rule = AVOW_STR_LIT("ek-certificate");
-    claim->trust.trusted = true;
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf issuer;
-    avow_buf_init(&issuer, AVOW_CERT_MAX);
-    if (avow_cert_issuer(l->certs[0], &issuer, NULL))
-        avow_buf_reset(&issuer);
-    char text[AVOW_TRUST_DETAIL_MAX];
-    snprintf(text, sizeof text, "certificate issued by %s", avow_buf_cstr(&issuer));
-    return set_detail(claim, text, arena, err);
+        return avow_err_set(err, rc, why.native, "%s", why.msg);
+    return verified(l->certs[0], arena, trust, err);
 }
 
 enum avow_rc avow_ek_judge(const struct avow_ek *ek, struct avow_str text,
                            const struct avow_cert_store *store, uint64_t now_ms,
                            struct avow_arena *arena, struct avow_claim *claim, struct avow_err *err)
 {
-    AVOW_CLEANUP_VAL(cert_list_deinit) struct cert_list list = {.n = 0};
+    AVOW_CLEANUP_VAL(avow_claim_certs_deinit) struct avow_cert_list list = {.n = 0};
     claim->ek_certs = (struct avow_bytes){0};
-    claim->trust =
-        (struct avow_ek_trust){.rule = AVOW_STR_LIT("trust-on-first-use"), .time_ms = now_ms};
+    claim->trust = (struct avow_ek_trust){.rule = RULE_FIRST_USE, .time_ms = now_ms};
     if (!text.len)
-        return set_detail(claim, "the TPM gave no EK certificate", arena, err);
-    enum avow_rc rc = read_certs(text, &list, err);
+        return avow_claim_detail("the TPM gave no EK certificate", arena, &claim->trust.detail,
+                                 err);
+    enum avow_rc rc = avow_claim_certs_read("ekcert", text, &list, err);
+    if (rc)
+        return rc;
+    if (avow_claim_certs_key_first(avow_ek_key(ek), &list, NULL))
+        return avow_err_set(err, AVOW_PARSE, 0, "ekcert: no certificate is for ek_tpm");
+    rc = avow_claim_certs_pack("ekcert", &list, arena, &claim->ek_certs, err);
+    return rc ? rc : verify(&list, store, now_ms, arena, &claim->trust, err);
+}
+
+static enum avow_rc add_detail(struct avow_str more, struct avow_arena *arena,
+                               struct avow_ek_trust *trust, struct avow_err *err)
+{
+    char text[2 * AVOW_TRUST_DETAIL_MAX + 4];
+    snprintf(text, sizeof text, "%.*s; %.*s", (int)trust->detail.len, trust->detail.ptr,
+             (int)more.len, more.ptr);
+    return avow_claim_detail(text, arena, &trust->detail, err);
+}
+
+enum avow_rc avow_trust_join(enum avow_tpm_identity identity, const struct avow_iak_result *iak,
+                             struct avow_arena *arena, struct avow_claim *claim,
+                             struct avow_err *err)
+{
+    struct avow_ek_trust *trust = &claim->trust;
+    if (identity == AVOW_IDENTITY_EK_CERT)
+        return AVOW_OK;
+    if (trust->trusted && identity != AVOW_IDENTITY_IAK_IDEVID)
+        return iak->proven ? add_detail(iak->detail, arena, trust, err) : AVOW_OK;
+    if (iak->proven) {
+        trust->rule = AVOW_STR_LIT(AVOW_RULE_DEVICE);
+        trust->trusted = true;
+        trust->detail = iak->detail;
+        return AVOW_OK;
+    }
+    if (identity == AVOW_IDENTITY_IAK_IDEVID) {
+        trust->rule = RULE_FIRST_USE;
+        trust->trusted = false;
+        trust->detail = iak->detail;
+        return AVOW_OK;
+    }
+    return identity == AVOW_IDENTITY_EITHER ? add_detail(iak->detail, arena, trust, err) : AVOW_OK;
+}
+
+bool avow_trust_eq(const struct avow_ek_trust *a, const struct avow_ek_trust *b)
+{
+    return avow_str_eq(a->rule, b->rule) && a->trusted == b->trusted &&
+           avow_str_eq(a->detail, b->detail) && a->has_cert_sha256 == b->has_cert_sha256 &&
+           (!a->has_cert_sha256 ||
+            avow_bytes_eq(AVOW_BYTES_OF(a->cert_sha256), AVOW_BYTES_OF(b->cert_sha256)));
+}
+
+static enum avow_rc iak_again(const struct avow_claim *claim, const struct avow_cert_store *store,
+                              uint64_t now_ms, struct avow_arena *arena,
+                              struct avow_iak_result *out, struct avow_err *err)
+{
+    AVOW_CLEANUP_VAL(avow_claim_certs_deinit) struct avow_cert_list iak = {.n = 0};
+    AVOW_CLEANUP_VAL(avow_claim_certs_deinit) struct avow_cert_list idevid = {.n = 0};
+    struct avow_str serial = {0};
+    *out = (struct avow_iak_result){.proven = false};
+    enum avow_rc rc = avow_claim_certs_unpack(claim->iak_certs, &iak, err);
     if (!rc)
-        rc = leaf_first(ek, &list, err);
+        rc = avow_claim_certs_unpack(claim->idevid_certs, &idevid, err);
+    if (rc)
+        return rc;
+    if (!iak.n || !idevid.n)
+        return avow_claim_detail("the agent gave no IAK and IDevID", arena, &out->detail, err);
+    return avow_iak_verify(&iak, &idevid, store, now_ms, arena, &serial, out, err);
+}
+
+/* Somebody outside has said yes or no; what we find out from certificates does not take that back.
+ */
+static bool is_outside_decision(const struct avow_ek_trust *t)
+{
+    return avow_str_is(t->rule, AVOW_RULE_WEBHOOK) || avow_str_is(t->rule, AVOW_RULE_SCRIPT);
+}
+
+enum avow_rc avow_trust_again(const struct avow_claim *claim,
+                              const struct avow_trust_stores *stores,
+                              enum avow_tpm_identity identity, uint64_t now_ms,
+                              struct avow_arena *arena, struct avow_ek_trust *out,
+                              struct avow_err *err)
+{
+    AVOW_CLEANUP_VAL(avow_claim_certs_deinit) struct avow_cert_list list = {.n = 0};
+    struct avow_claim fresh = *claim;
+    struct avow_iak_result iak;
+    fresh.trust = (struct avow_ek_trust){.rule = RULE_FIRST_USE, .time_ms = now_ms};
+    enum avow_rc rc = avow_claim_certs_unpack(claim->ek_certs, &list, err);
     if (!rc)
-        rc = pack(&list, arena, claim, err);
-    return rc ? rc : verify(&list, store, now_ms, arena, claim, err);
+        rc = list.n ? verify(&list, stores->ek, now_ms, arena, &fresh.trust, err)
+                    : avow_claim_detail("the TPM gave no EK certificate", arena,
+                                        &fresh.trust.detail, err);
+    if (!rc)
+        rc = iak_again(claim, stores->device, now_ms, arena, &iak, err);
+    if (!rc)
+        rc = avow_trust_join(identity, &iak, arena, &fresh, err);
+    if (rc)
+        return rc;
+    bool stands = is_outside_decision(&claim->trust) && !fresh.trust.trusted;
+    *out = stands || avow_trust_eq(&claim->trust, &fresh.trust) ? claim->trust : fresh.trust;
+    return AVOW_OK;
 }

@@ -113,28 +113,87 @@ static bool identity_allows(const struct avow_enroll_view *v, const struct avow_
     return true;
 }
 
-/* Without a certificate in the request the stored one goes on counting. */
-static bool take_certificate(const struct avow_enroll_view *v, const struct avow_register_in *in,
-                             struct avow_claim *claim, struct avow_enroll_out *out)
+/* What the request leaves out and was proven before goes on counting: the EK certificate with the
+ * EK, the device identity with the AK that it certified. */
+static void keep_stored(const struct avow_enroll_view *v, const struct avow_register_in *in,
+                        struct avow_claim *claim)
 {
-    bool stored = is_active(v) && v->agent->claim.ek_certs.len > 0 && same_ek(v, claim);
-    if (in->cert == AVOW_CERT_NULL && stored) {
+    const struct avow_claim *old = &v->agent->claim;
+    bool keeps_cert = in->cert == AVOW_CERT_ABSENT && old->ek_certs.len > 0;
+    bool keeps_device = !claim->iak_certs.len && old->iak_certs.len > 0 && same_ak(v, claim);
+    if (keeps_cert)
+        claim->ek_certs = old->ek_certs;
+    if (keeps_device) {
+        claim->iak_certs = old->iak_certs;
+        claim->idevid_certs = old->idevid_certs;
+        claim->device_serial = old->device_serial;
+    }
+    bool by_device = avow_str_is(old->trust.rule, AVOW_RULE_DEVICE);
+    if (!claim->trust.trusted && !claim->trust.refused && (by_device ? keeps_device : keeps_cert))
+        claim->trust = old->trust;
+}
+
+static bool trust_suffices(const struct avow_enroll_policy *p, const struct avow_ek_trust *t)
+{
+    bool by_device = avow_str_is(t->rule, AVOW_RULE_DEVICE);
+    switch (p->identity) {
+    case AVOW_IDENTITY_EK_CERT:
+        return t->trusted && !by_device;
+    case AVOW_IDENTITY_IAK_IDEVID:
+        return t->trusted && by_device;
+    case AVOW_IDENTITY_EITHER:
+        return t->trusted;
+    case AVOW_IDENTITY_DEFAULT:
+        break;
+    }
+    return t->trusted || p->ek == AVOW_EK_TRUST_ON_FIRST_USE;
+}
+
+static void answer_trust(struct avow_enroll_out *out, const char *reason, const char *text,
+                         const struct avow_ek_trust *t)
+{
+    out->status = 403;
+    out->reason = reason;
+    snprintf(out->text, sizeof out->text, "%s: %.*s", text, (int)t->detail.len, t->detail.ptr);
+}
+
+static bool device_allows(const struct avow_enroll_view *v, const struct avow_claim *claim,
+                          struct avow_enroll_out *out)
+{
+    struct avow_str old = v->agent->claim.device_serial, now = claim->device_serial;
+    if (!is_active(v) || v->agent->allow_until_ms > v->now_ms || !old.len || !now.len ||
+        avow_str_eq(old, now))
+        return true;
+    answer(out, 403, "device_changed",
+           "this agent id belongs to another device (the serial number in its IAK and IDevID "
+           "certificates differs); an operator must allow the change or remove the registration "
+           "first");
+    return false;
+}
+
+static bool take_trust(const struct avow_enroll_view *v, const struct avow_register_in *in,
+                       struct avow_claim *claim, struct avow_enroll_out *out)
+{
+    bool known = is_active(v) && same_ek(v, claim);
+    if (claim->trust.refused) {
+        answer_trust(out, "trust_refused", "the EK is refused", &claim->trust);
+        return false;
+    }
+    if (in->cert == AVOW_CERT_NULL && known && v->agent->claim.ek_certs.len > 0) {
         answer(out, 403, "ekcert_withdrawn",
                "the EK certificate of a registered agent cannot be withdrawn");
         return false;
     }
-    if (in->cert == AVOW_CERT_ABSENT && stored) {
-        claim->ek_certs = v->agent->claim.ek_certs;
-        claim->trust = v->agent->claim.trust;
-    }
-    if (!claim->trust.trusted && v->policy->ek != AVOW_EK_TRUST_ON_FIRST_USE) {
-        out->status = 403;
-        out->reason = "ek_untrusted";
-        snprintf(out->text, sizeof out->text, "the EK is not trusted: %.*s",
-                 (int)claim->trust.detail.len, claim->trust.detail.ptr);
+    if (known)
+        keep_stored(v, in, claim);
+    if (!trust_suffices(v->policy, &claim->trust)) {
+        answer_trust(out, "ek_untrusted",
+                     v->policy->identity == AVOW_IDENTITY_IAK_IDEVID ? "the device is not trusted"
+                                                                     : "the EK is not trusted",
+                     &claim->trust);
         return false;
     }
-    return true;
+    return device_allows(v, claim, out);
 }
 
 struct slots {
@@ -226,7 +285,7 @@ void avow_enroll_register(const struct avow_enroll_view *v, const struct avow_re
                "an agent id of 64 hex digits must be the SHA-256 of the EK that registers");
         return;
     }
-    if (!identity_allows(v, &claim, out) || !take_certificate(v, in, &claim, out))
+    if (!identity_allows(v, &claim, out) || !take_trust(v, in, &claim, out))
         return;
     challenge(v, in, &claim, out);
 }
@@ -248,7 +307,7 @@ static const struct avow_pending *find_answered(const struct avow_enroll_view *v
 static void activate(const struct avow_enroll_view *v, const struct avow_pending *p,
                      const uint8_t tag_sha256[32], struct avow_enroll_out *out)
 {
-    if (!identity_allows(v, &p->claim, out))
+    if (!identity_allows(v, &p->claim, out) || !device_allows(v, &p->claim, out))
         return;
     struct avow_agent *a = &change_add(out, AVOW_CHANGE_AGENT)->agent;
     uint32_t regcount = is_active(v) ? v->agent->regcount : 0;

@@ -46,12 +46,21 @@ struct avow_pending {   /* an open challenge; borrowed */
 
 enum avow_ek_policy {
     AVOW_EK_REQUIRE_CERT,
-    AVOW_EK_CERT_OR_WEBHOOK, /* without a webhook: as REQUIRE_CERT */
+    AVOW_EK_CERT_OR_WEBHOOK, /* else the operator's webhook or script decides */
     AVOW_EK_TRUST_ON_FIRST_USE
+};
+
+enum avow_tpm_identity {
+    AVOW_IDENTITY_DEFAULT,    /* what comes is judged; whether it must prove anything, says
+                                 avow_ek_policy */
+    AVOW_IDENTITY_EK_CERT,    /* only the EK certificate counts, and it must be trusted */
+    AVOW_IDENTITY_IAK_IDEVID, /* only IAK and IDevID count, and they must be */
+    AVOW_IDENTITY_EITHER      /* one of them must be */
 };
 
 struct avow_enroll_policy {
     enum avow_ek_policy ek;
+    enum avow_tpm_identity identity;
     bool refuse_ak_change; /* even with proof by the same EK, as Keylime does */
     uint64_t challenge_ms; /* life of a challenge */
     uint64_t allow_ms;     /* how long an operator's leave lasts (avow_enroll_allow) */

@@ -5,6 +5,7 @@
 #include "identity_publish.h"
 #include "ops.h"
 #include "privileges.h"
+#include "revalidate.h"
 #include "service.h"
 
 #include "avow/base/cli.h"
@@ -29,7 +30,9 @@
 struct registrar {
     struct avow_registrar_conf conf;
     struct avow_store *store;
-    struct avow_cert_store *ek_store;
+    struct avow_authorities *authorities;
+    struct avow_outside *outside;
+    struct avow_revalidator *revalidator;
     struct avow_root *root;
     struct avow_privkey *key;
     struct avow_bus *bus;
@@ -47,12 +50,14 @@ static void registrar_deinit(struct registrar *r)
     avow_http_server_stop(r->http, GRACE_MS);
     avow_http_server_stop(r->https, GRACE_MS);
     avow_work_free(r->work);
+    avow_revalidator_stop(r->revalidator);
     avow_publisher_stop(r->publisher);
     avow_bus_free(r->bus);
     avow_privkey_free(r->key);
     avow_root_free(r->root);
     avow_store_close(r->store);
-    avow_cert_store_free(r->ek_store);
+    avow_outside_free(r->outside);
+    avow_authorities_close(r->authorities);
     avow_limiter_free(r->service.per_address);
     avow_limiter_free(r->service.per_agent);
     avow_audit_close(r->service.audit);
@@ -90,12 +95,21 @@ static enum avow_rc open_database(struct registrar *r, struct avow_err *err)
 static enum avow_rc open_stores(struct registrar *r, struct avow_err *err)
 {
     enum avow_rc rc = open_database(r, err);
-    if (!rc && r->conf.ek_cert_store)
-        rc = avow_cert_store_load(r->conf.ek_cert_store, &r->ek_store, err);
-    if (!rc && r->ek_store)
-        avow_log(INFO, "ek_cert_store", AVOW_KV_STR("folder", r->conf.ek_cert_store),
-                 AVOW_KV_U64("certificates", avow_cert_store_count(r->ek_store)));
-    return rc;
+    if (!rc)
+        rc =
+            avow_authorities_open(&r->conf.authorities, avow_clock_unix_ms(), &r->authorities, err);
+    return rc ? rc : avow_outside_new(&r->conf.outside, &r->outside, err);
+}
+
+static enum avow_rc start_revalidator(struct registrar *r, struct avow_err *err)
+{
+    const struct avow_revalidate_opts o = {.store = r->store,
+                                           .authorities = r->authorities,
+                                           .identity = r->conf.policy.identity,
+                                           .now_ms = avow_clock_unix_ms,
+                                           .changed = r->service.changed,
+                                           .changed_arg = r->service.changed_arg};
+    return avow_revalidator_start(&o, &r->revalidator, err);
 }
 
 static enum avow_rc start_publisher(struct registrar *r, struct avow_err *err)
@@ -180,13 +194,16 @@ static enum avow_rc start(struct registrar *r, struct avow_err *err)
     if (!rc)
         rc = start_publisher(r, err);
     r->service.store = r->store;
-    r->service.ek_store = r->ek_store;
+    r->service.authorities = r->authorities;
+    r->service.outside = r->outside;
     r->service.policy = r->conf.policy;
     r->service.now_ms = avow_clock_unix_ms;
     r->service.changed = r->publisher ? avow_publisher_wake : NULL;
     r->service.changed_arg = r->publisher;
     r->service.backup_dir = r->conf.backup_dir;
     atomic_store(&r->ops.store, r->store);
+    if (!rc)
+        rc = start_revalidator(r, err);
     if (!rc)
         rc = listen_on(r, r->conf.http_listen, false, &r->http, err);
     if (!rc)
@@ -208,6 +225,8 @@ static void run(struct registrar *r)
     while (!avow_stop_requested()) {
         uint64_t now_ms = avow_clock_mono_ms();
         avow_notify_watchdog(&r->notify, now_ms);
+        if (avow_hup_take())
+            avow_revalidator_wake(r->revalidator);
         if (now_ms >= purge_ms) {
             purge_ms = now_ms + PURGE_MS;
             if (avow_store_purge(r->store, avow_clock_unix_ms(), &err))
@@ -276,6 +295,7 @@ int main(int argc, char **argv)
         return (int)args.code;
     set_process_limits();
     avow_stop_install();
+    avow_hup_install();
     enum avow_exit code = serve(args.conf);
     avow_conf_free(args.conf);
     return (int)code;

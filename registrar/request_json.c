@@ -74,23 +74,51 @@ static enum avow_rc text_field(const json_t *o, const char *name, size_t max,
     return AVOW_OK;
 }
 
-/* A TPM2B_PUBLIC in base64. */
-static enum avow_rc public_field(const json_t *o, const char *name, struct avow_arena *arena,
-                                 struct avow_bytes *out, struct avow_err *err)
+/* Bytes in base64, copied to the arena; empty if absent, null or "". */
+static enum avow_rc bytes_field(const json_t *o, const char *name, size_t max,
+                                struct avow_arena *arena, struct avow_bytes *out,
+                                struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf raw;
     struct avow_str text;
-    avow_buf_init(&raw, AVOW_TPM_PUBLIC_MAX);
-    enum avow_rc rc = text_field(o, name, 4 * AVOW_TPM_PUBLIC_MAX, arena, &text, err);
-    if (rc)
+    avow_buf_init(&raw, max);
+    *out = (struct avow_bytes){0};
+    enum avow_rc rc = text_field(o, name, 4 * max, arena, &text, err);
+    if (rc || !text.len)
         return rc;
-    if (!text.len)
-        return avow_err_set(err, AVOW_PARSE, 0, "%s: missing", name);
     rc = avow_base64_decode(text, &raw, err);
     if (rc)
         return avow_err_wrap(err, rc, "%s", name);
     *out = avow_arena_bytes(arena, avow_buf_bytes(&raw));
     return out->ptr || !raw.len ? AVOW_OK : avow_err_set(err, AVOW_NOMEM, 0, "%s", name);
+}
+
+/* A TPM2B_PUBLIC. */
+static enum avow_rc public_field(const json_t *o, const char *name, struct avow_arena *arena,
+                                 struct avow_bytes *out, struct avow_err *err)
+{
+    enum avow_rc rc = bytes_field(o, name, AVOW_TPM_PUBLIC_MAX, arena, out, err);
+    return rc || out->len ? rc : avow_err_set(err, AVOW_PARSE, 0, "%s: missing", name);
+}
+
+static enum avow_rc iak_fields(const json_t *o, struct avow_arena *arena,
+                               struct avow_iak_request *out, struct avow_err *err)
+{
+    const struct {
+        const char *name;
+        size_t max;
+        struct avow_bytes *to;
+    } bytes[] = {{"iak_tpm", AVOW_TPM_PUBLIC_MAX, &out->iak_public},
+                 {"idevid_tpm", AVOW_TPM_PUBLIC_MAX, &out->idevid_public},
+                 {"iak_attest", AVOW_ATTEST_MAX, &out->attest},
+                 {"iak_sign", AVOW_SIGNATURE_MAX, &out->signature}};
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(bytes); i++) {
+        enum avow_rc rc = bytes_field(o, bytes[i].name, bytes[i].max, arena, bytes[i].to, err);
+        if (rc)
+            return rc;
+    }
+    enum avow_rc rc = text_field(o, "iak_cert", AVOW_BODY_MAX, arena, &out->iak_cert, err);
+    return rc ? rc : text_field(o, "idevid_cert", AVOW_BODY_MAX, arena, &out->idevid_cert, err);
 }
 
 static enum avow_rc cert_field(const json_t *o, struct avow_arena *arena,
@@ -157,6 +185,8 @@ enum avow_rc avow_register_request_parse(struct avow_bytes body, struct avow_are
         rc = public_field(o, "aik_tpm", arena, &r.ak_public, err);
     if (!rc)
         rc = cert_field(o, arena, &r, err);
+    if (!rc)
+        rc = iak_fields(o, arena, &r.iak, err);
     if (!rc)
         rc = contact_fields(o, arena, &r, err);
     if (!rc)

@@ -6,6 +6,7 @@
 #define AVOW_REGISTRAR_REQUEST_JSON_H
 
 #include "enroll_step.h"
+#include "iak.h"
 
 #define AVOW_BODY_MAX (256u * 1024u) /* PROTOCOL B6 */
 #define AVOW_JSON_DEPTH_MAX 16u
@@ -14,10 +15,11 @@ struct avow_register_request {   /* borrows from the arena */
     struct avow_bytes ek_public; /* decoded base64, not parsed further */
     struct avow_bytes ak_public;
     enum avow_cert_given cert;
-    struct avow_str ekcert;    /* PEM text or base64 DER */
-    struct avow_str ip;        /* an address or host name; ptr NULL: none */
-    uint16_t port;             /* 0: none */
-    struct avow_str mtls_cert; /* "disabled" or text to be parsed as PEM; ptr NULL: none */
+    struct avow_str ekcert;      /* PEM text or base64 DER */
+    struct avow_iak_request iak; /* iak.h */
+    struct avow_str ip;          /* an address or host name; ptr NULL: none */
+    uint16_t port;               /* 0: none */
+    struct avow_str mtls_cert;   /* "disabled" or text to be parsed as PEM; ptr NULL: none */
 };
 
 /* Errors: AVOW_PARSE, AVOW_LIMIT (the message is for the client), AVOW_NOMEM. On failure *out is

@@ -5,15 +5,18 @@
 #define AVOW_REGISTRAR_SERVICE_H
 
 #include "audit.h"
+#include "authorities.h"
 #include "http_routes.h"
 #include "http_server.h"
 #include "limiter.h"
 #include "metrics.h"
+#include "outside.h"
 #include "store.h"
 
 struct avow_service { /* set up before the servers start, then only read */
     struct avow_store *store;
-    const struct avow_cert_store *ek_store; /* NULL: no EK certificate can be trusted */
+    struct avow_authorities *authorities;
+    struct avow_outside *outside; /* NULL: no check script and no webhook */
     struct avow_enroll_policy policy;
     uint64_t (*now_ms)(void);
     void (*changed)(void *arg); /* an identity is in the outbox; NULL: nobody waits */

@@ -14,10 +14,11 @@
 #include "avow/base/banned.h"
 
 /* One body, the stored agent and its open challenges. */
-#define REQUEST_ARENA (2u * 1024u * 1024u)
+#define REQUEST_ARENA (4u * 1024u * 1024u)
 #define CREDENTIAL_MAGIC 0xBADCC0DEu /* tpm2-tools' credential file */
 #define CREDENTIAL_MAX 2048u
 #define LOG_PER_MINUTE 1200u
+#define JUDGE_RETRY_S 10u
 
 /* What one request gathers on its way. */
 struct enrolling {
@@ -141,13 +142,19 @@ static bool decide(struct enrolling *e, const char *what, step_fn step, const vo
 static void refuse(const struct enrolling *e, const char *what, const struct avow_err *err,
                    struct avow_server_reply *reply)
 {
-    bool ours = err->rc == AVOW_NOMEM || err->rc == AVOW_CRYPTO;
+    bool later = err->rc == AVOW_UNREACHABLE || err->rc == AVOW_TIMEOUT || err->rc == AVOW_IO ||
+                 err->rc == AVOW_STATE;
+    bool ours = later || err->rc == AVOW_NOMEM || err->rc == AVOW_CRYPTO;
     avow_log_limited(INFO, "enroll.refused", LOG_PER_MINUTE, AVOW_KV_STR("action", what),
                      AVOW_KV_STRN("agent", e->id), AVOW_KV_ERR(err),
                      AVOW_KV_STRN("source", e->req->source),
                      AVOW_KV_STRN("request", e->req->request_id));
-    reply->reason = ours ? "internal" : "malformed";
-    avow_reply_envelope(reply, ours ? 503 : 400, err->msg, NULL);
+    reply->reason = later ? "no_judge" : ours ? "internal" : "malformed";
+    if (later)
+        reply->retry_after_s = JUDGE_RETRY_S;
+    /* What is wrong with the operator's own judges is for his log, not for whoever asks. */
+    avow_reply_envelope(reply, ours ? 503 : 400,
+                        later ? "nobody can say now whether this EK is genuine" : err->msg, NULL);
 }
 
 static enum avow_rc check_content_type(const struct avow_server_request *req, struct avow_err *err)
@@ -203,6 +210,37 @@ static enum avow_rc parse_keys(struct registering *r, const struct avow_register
     return avow_ek_hash_id(r->ek, r->ek_hash_id, err);
 }
 
+/* What certificates prove. A device identity that nobody is configured to judge is passed over, as
+ * in earlier versions; where it must prove something it is judged in any case. */
+static enum avow_rc judge_certs(struct enrolling *e, struct registering *r,
+                                const struct avow_register_request *body,
+                                const struct avow_trust_stores *stores, struct avow_err *err)
+{
+    enum avow_tpm_identity mode = e->s->policy.identity;
+    struct avow_claim *claim = &r->in.claim;
+    struct avow_iak_result iak = {.proven = false};
+    const struct avow_iak_context context = {
+        .id = e->id, .ak_name = claim->ak_name, .store = stores->device, .now_ms = e->s->now_ms()};
+    enum avow_rc rc =
+        avow_ek_judge(r->ek, body->ekcert, stores->ek, context.now_ms, &e->arena, claim, err);
+    bool wanted = mode == AVOW_IDENTITY_IAK_IDEVID || mode == AVOW_IDENTITY_EITHER;
+    if (!rc && (wanted || (mode == AVOW_IDENTITY_DEFAULT && stores->device)))
+        rc = avow_iak_judge(&context, &body->iak, &e->arena, claim, &iak, err);
+    return rc ? rc : avow_trust_join(mode, &iak, &e->arena, claim, err);
+}
+
+static enum avow_rc judge(struct enrolling *e, struct registering *r,
+                          const struct avow_register_request *body, struct avow_err *err)
+{
+    struct avow_authority_set *set = avow_authorities_hold(e->s->authorities);
+    const struct avow_trust_stores stores = avow_authority_stores(set);
+    enum avow_rc rc = judge_certs(e, r, body, &stores, err);
+    avow_authorities_release(e->s->authorities, set);
+    const struct avow_outside_question q = {
+        .id = e->id, .source = e->req->source, .ek = r->ek, .policy = &e->s->policy};
+    return rc ? rc : avow_outside_ask(e->s->outside, &q, &e->arena, &r->in.claim, err);
+}
+
 static enum avow_rc prepare(struct enrolling *e, struct registering *r, struct avow_err *err)
 {
     struct avow_register_request body;
@@ -223,8 +261,7 @@ static enum avow_rc prepare(struct enrolling *e, struct registering *r, struct a
     r->in.claim.ip = body.ip;
     r->in.claim.port = body.port;
     r->in.claim.mtls_cert = body.mtls_cert;
-    rc = avow_ek_judge(r->ek, body.ekcert, e->s->ek_store, e->s->now_ms(), &e->arena, &r->in.claim,
-                       err);
+    rc = judge(e, r, &body, err);
     return rc ? rc : avow_rng_fill(r->in.secret, sizeof r->in.secret, err);
 }
 

@@ -10,6 +10,7 @@
 
 /* Atomic rather than sig_atomic_t: the handler may run in another thread than the one that asks. */
 static atomic_int stop_requested;
+static atomic_int hup_seen;
 static_assert(ATOMIC_INT_LOCK_FREE == 2, "a signal handler may not take a lock");
 
 static void on_stop(int signal_number)
@@ -34,4 +35,24 @@ void avow_stop_install(void)
 bool avow_stop_requested(void)
 {
     return atomic_load_explicit(&stop_requested, memory_order_relaxed) != 0;
+}
+
+static void on_hup(int signal_number)
+{
+    (void)signal_number;
+    atomic_store_explicit(&hup_seen, 1, memory_order_relaxed);
+}
+
+void avow_hup_install(void)
+{
+    struct sigaction hup = {.sa_handler = on_hup};
+    sigemptyset(&hup.sa_mask);
+    int failed = sigaction(SIGHUP, &hup, NULL);
+    assert(!failed);
+    (void)failed;
+}
+
+bool avow_hup_take(void)
+{
+    return atomic_exchange_explicit(&hup_seen, 0, memory_order_relaxed) != 0;
 }

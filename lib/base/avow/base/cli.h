@@ -35,6 +35,10 @@ void avow_daemon_start(int argc, char **argv, const struct avow_conf_spec *spec,
 /* Installs handlers for SIGTERM and SIGINT that only set a flag; SIGPIPE is ignored. */
 void avow_stop_install(void);
 bool avow_stop_requested(void);
+/* SIGHUP sets a flag instead of ending the program; take tells whether it came since the last time.
+ */
+void avow_hup_install(void);
+bool avow_hup_take(void);
 
 extern const char avow_version[]; /* "0.1.0" */
 
