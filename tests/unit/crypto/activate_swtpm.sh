@@ -1,6 +1,7 @@
 #!/bin/sh
 # activate_swtpm.sh MAKE_CREDENTIAL SWTPM_SH - our MakeCredential against the ActivateCredential of a TPM that is not ours:
-# RSA-2048 and P-256 EKs by the low-range templates, and a P-384 EK (SHA-384, AES-256) by template H-3 (AI9).
+# RSA-2048 and P-256 EKs by the low-range templates; by the high-range ones (AES-256 with SHA-384 or SHA-512, except H-1 and
+# H-2) RSA-2048, P-256, P-384, P-521 and RSA-3072: all that swtpm offers (AI9).
 # Also: another AK's name, and a damaged credential, must not open. Starts and ends its own swtpm.
 set -eu
 make_credential=$1
@@ -36,6 +37,14 @@ make_ek() {
     persistent:*)
         printf '%s' "${1#persistent:}" >ek.handle
         tpm2_readpublic -Q -c "${1#persistent:}" -o ek.public
+        ;;
+    high:*) # tpm2_createek has no template H-1 and H-2: PolicyB of SHA-256 (TCG EK Credential Profile 2.6, B.6.2)
+        printf '\312\075\012\231\242\271\071\006\367\243\064\044\024\357\317\263' >policy_b
+        printf '\243\205\324\114\321\375\105\220\211\321\233\120\161\300\267\240' >>policy_b
+        tpm2_createprimary -Q -C e -c ek.ctx -G "${1#high:}:aes128cfb" -g sha256 -L policy_b \
+            -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|adminwithpolicy|restricted|decrypt'
+        tpm2_readpublic -Q -c ek.ctx -o ek.public
+        printf ek.ctx >ek.handle
         ;;
     *)
         tpm2_createek -Q -c ek.ctx -G "$1" -u ek.public
@@ -103,5 +112,9 @@ try() {
 
 try "RSA-2048 EK (L-1)" rsa policy rsa
 try "P-256 EK (L-2)" ecc policy ecc
+try "RSA-2048 EK (H-1)" high:rsa2048 none -
+try "P-256 EK (H-2)" high:ecc256 none -
 try "P-384 EK (H-3)" persistent:0x81010016 none -
+try "P-521 EK (H-4)" ecc521 none -
+try "RSA-3072 EK (H-6)" rsa3072 none -
 exit $failed

@@ -245,6 +245,18 @@ static void test_ek_parse__captured_eks__credential_parameters_and_id(void **sta
     }
 }
 
+/* The high-range templates allow the user role by password, too. */
+static void test_ek_parse__user_with_auth__is_accepted(void **state)
+{
+    (void)state;
+    struct avow_err err = {0};
+    VEC_BUF pub;
+    read_key("ek/ek_0x81010001", "tpm2b_public", &pub);
+    flip32(&pub, 0x00000040);
+    AVOW_CLEANUP(avow_ek_free) struct avow_ek *ek = NULL;
+    assert_rc("userWithAuth", avow_ek_parse(avow_buf_bytes(&pub), &ek, &err), AVOW_OK, &err);
+}
+
 static void test_ek_parse__one_rule_broken__is_refused_with_its_name(void **state)
 {
     (void)state;
@@ -267,7 +279,14 @@ static void test_ek_parse__one_rule_broken__is_refused_with_its_name(void **stat
         {"restricted", 0x00010000, 0, 0, AVOW_REFUSED},
         {"decrypt", 0x00020000, 0, 0, AVOW_REFUSED},
         {"sign", 0x00040000, 0, 0, AVOW_REFUSED},
+        {"adminWithPolicy", 0x00000080, 0, 0, AVOW_REFUSED},
+        {"stClear", 0x00000004, 0, 0, AVOW_REFUSED},
+        {"noDA", 0x00000400, 0, 0, AVOW_REFUSED},
+        {"encryptedDuplication", 0x00000800, 0, 0, AVOW_REFUSED},
+        {"attributes 0x00000001", 0x00000001, 0, 0, AVOW_REFUSED}, /* reserved */
+        {"attributes 0x00080000", 0x00080000, 0, 0, AVOW_REFUSED}, /* x509sign */
         {"nameAlg", 0, AT_NAME_ALG, 0x0004, AVOW_REFUSED},
+        {"authPolicy of 32 bytes", 0, AT_NAME_ALG, 0x000C, AVOW_REFUSED},
         {"symmetric", 0, SYM, 0x0013, AVOW_REFUSED}, /* SM4 */
         {"symmetric", 0, SYM_BITS, 512, AVOW_REFUSED},
         {"symmetric", 0, SYM_MODE, 0x0042, AVOW_REFUSED}, /* CBC */
@@ -301,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_ak_parse__small_rsa_key__is_refused),
         cmocka_unit_test(test_ak_parse__every_prefix__is_parse_error),
         cmocka_unit_test(test_ek_parse__captured_eks__credential_parameters_and_id),
+        cmocka_unit_test(test_ek_parse__user_with_auth__is_accepted),
         cmocka_unit_test(test_ek_parse__one_rule_broken__is_refused_with_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
