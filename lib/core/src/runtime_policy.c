@@ -4,7 +4,6 @@
 #include "excludes.h"
 #include "policy_table.h"
 
-#include "avow/crypto/digest.h"
 #include "avow/formats/policy_text.h"
 
 #include <stdlib.h>
@@ -13,13 +12,16 @@
 
 #define BOOT_AGGREGATE AVOW_STR_LIT("boot_aggregate")
 
-/* Tables beside the digests; what they hold is compared, and judged in no version so far. */
-enum { LIST_KEYRINGS, LIST_IMA_BUF, LIST_IGNORED, LIST_KEYS, LIST_DM, LISTS };
+/* Tables beside the digests, and texts that others compile. */
+enum { LIST_KEYRINGS, LIST_IMA_BUF, LIST_IGNORED, LISTS };
+enum { TEXT_KEYS, TEXT_DM, TEXTS };
 
 struct avow_runtime_policy {
     struct avow_policy_table digests;
     struct avow_excludes excludes;
     struct avow_policy_table lists[LISTS];
+    char *texts[TEXTS]; /* owned; NULL: none */
+    size_t text_lens[TEXTS];
     unsigned notes;
 };
 
@@ -31,15 +33,28 @@ void avow_runtime_policy_free(struct avow_runtime_policy *p)
     avow_excludes_deinit(&p->excludes);
     for (size_t i = 0; i < LISTS; i++)
         avow_policy_table_deinit(&p->lists[i]);
+    for (size_t i = 0; i < TEXTS; i++)
+        free(p->texts[i]);
     free(p);
 }
 
-static enum avow_rc put_text(struct avow_policy_table *t, struct avow_str text,
+static enum avow_rc put_text(struct avow_runtime_policy *p, size_t which, struct avow_str text,
                              struct avow_err *err)
 {
-    uint8_t digest[AVOW_SHA256_LEN];
-    avow_sha256(avow_bytes_make(text.ptr, text.len), digest);
-    return avow_policy_table_put(t, AVOW_STR_LIT("text"), AVOW_BYTES_OF(digest), err);
+    char *copy = malloc(text.len + 1);
+    if (!copy)
+        return avow_err_set(err, AVOW_NOMEM, 0, "text of %zu bytes", text.len);
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = 0;
+    free(p->texts[which]);
+    p->texts[which] = copy;
+    p->text_lens[which] = text.len;
+    return AVOW_OK;
+}
+
+static struct avow_str text_of(const struct avow_runtime_policy *p, size_t which)
+{
+    return (struct avow_str){p->texts[which], p->text_lens[which]};
 }
 
 /* A digest of one of the lists; without a value, the beginning of a list, whose name must be new.
@@ -74,10 +89,10 @@ static enum avow_rc put_item(void *ctx, enum avow_policy_item item, struct avow_
         return avow_policy_table_put(&p->lists[LIST_IGNORED], name, AVOW_BYTES_OF(present), err);
     case AVOW_POLICY_ITEM_VERIFICATION_KEYS:
         p->notes |= AVOW_POLICY_NOTE_VERIFICATION_KEYS;
-        return put_text(&p->lists[LIST_KEYS], name, err);
+        return put_text(p, TEXT_KEYS, name, err);
     case AVOW_POLICY_ITEM_DM_POLICY:
         p->notes |= AVOW_POLICY_NOTE_DM_POLICY;
-        return put_text(&p->lists[LIST_DM], name, err);
+        return put_text(p, TEXT_DM, name, err);
     case AVOW_POLICY_ITEM_LEGACY:
         p->notes |= AVOW_POLICY_NOTE_LEGACY;
         return AVOW_OK;
@@ -109,18 +124,70 @@ enum avow_rc avow_runtime_policy_load(struct avow_bytes json, struct avow_runtim
     return AVOW_OK;
 }
 
+static enum avow_policy_match find_in(const struct avow_policy_table *t, struct avow_str name,
+                                      struct avow_bytes digest)
+{
+    if (digest.len && avow_policy_table_has(t, name, digest))
+        return AVOW_POLICY_ALLOWED;
+    return avow_policy_table_has_name(t, name) ? AVOW_POLICY_DIGEST_UNKNOWN
+                                               : AVOW_POLICY_PATH_UNKNOWN;
+}
+
 enum avow_policy_match avow_runtime_policy_find(const struct avow_runtime_policy *p,
                                                 struct avow_str path, struct avow_bytes digest)
 {
-    if (digest.len && avow_policy_table_has(&p->digests, path, digest))
-        return AVOW_POLICY_ALLOWED;
-    return avow_policy_table_has_name(&p->digests, path) ? AVOW_POLICY_DIGEST_UNKNOWN
-                                                         : AVOW_POLICY_PATH_UNKNOWN;
+    return find_in(&p->digests, path, digest);
+}
+
+enum avow_policy_match avow_runtime_policy_find_keyring(const struct avow_runtime_policy *p,
+                                                        struct avow_str name,
+                                                        struct avow_bytes digest)
+{
+    return find_in(&p->lists[LIST_KEYRINGS], name, digest);
+}
+
+enum avow_policy_match avow_runtime_policy_find_buffer(const struct avow_runtime_policy *p,
+                                                       struct avow_str name,
+                                                       struct avow_bytes digest)
+{
+    return find_in(&p->lists[LIST_IMA_BUF], name, digest);
+}
+
+bool avow_runtime_policy_ignores_keyring(const struct avow_runtime_policy *p,
+                                         struct avow_str keyring)
+{
+    const struct avow_policy_table *ignored = &p->lists[LIST_IGNORED];
+    return avow_policy_table_has_name(ignored, keyring) ||
+           avow_policy_table_has_name(ignored, AVOW_STR_LIT("*"));
+}
+
+struct avow_str avow_runtime_policy_keys_text(const struct avow_runtime_policy *p)
+{
+    return text_of(p, TEXT_KEYS);
+}
+
+struct avow_str avow_runtime_policy_dm_text(const struct avow_runtime_policy *p)
+{
+    return text_of(p, TEXT_DM);
 }
 
 bool avow_runtime_policy_has_path(const struct avow_runtime_policy *p, struct avow_str path)
 {
     return avow_policy_table_has_name(&p->digests, path);
+}
+
+enum avow_policy_match avow_runtime_policy_exclude(const struct avow_runtime_policy *p,
+                                                   struct avow_str name, bool strict)
+{
+    switch (avow_excludes_match(&p->excludes, name, strict)) {
+    case AVOW_EXCLUDE_YES:
+        return AVOW_POLICY_EXCLUDED;
+    case AVOW_EXCLUDE_NO:
+        return AVOW_POLICY_PATH_UNKNOWN;
+    case AVOW_EXCLUDE_UNDECIDED:
+    default:
+        return AVOW_POLICY_REGEX_LIMIT;
+    }
 }
 
 /* Digests first: the result is the same, and expressions only see what is not allowed anyway. */
@@ -131,15 +198,8 @@ enum avow_policy_match avow_runtime_policy_match(const struct avow_runtime_polic
     enum avow_policy_match found = avow_runtime_policy_find(p, path, digest);
     if (found == AVOW_POLICY_ALLOWED)
         return found;
-    switch (avow_excludes_match(&p->excludes, path, strict)) {
-    case AVOW_EXCLUDE_YES:
-        return AVOW_POLICY_EXCLUDED;
-    case AVOW_EXCLUDE_NO:
-        return found;
-    case AVOW_EXCLUDE_UNDECIDED:
-    default:
-        return AVOW_POLICY_REGEX_LIMIT;
-    }
+    enum avow_policy_match excluded = avow_runtime_policy_exclude(p, path, strict);
+    return excluded == AVOW_POLICY_PATH_UNKNOWN ? found : excluded;
 }
 
 /* A pin of boot_aggregate and a device-mapper policy are demands: new ones make a policy stricter.
@@ -149,7 +209,9 @@ bool avow_runtime_policy_is_superset(const struct avow_runtime_policy *old,
 {
     bool new_pin = avow_policy_table_has_name(&p->digests, BOOT_AGGREGATE) &&
                    !avow_policy_table_has_name(&old->digests, BOOT_AGGREGATE);
-    if (new_pin || !avow_policy_table_is_subset(&p->lists[LIST_DM], &old->lists[LIST_DM]))
+    struct avow_str keys = text_of(old, TEXT_KEYS);
+    if (new_pin || !avow_str_eq(text_of(p, TEXT_DM), text_of(old, TEXT_DM)) ||
+        (keys.len && !avow_str_eq(text_of(p, TEXT_KEYS), keys)))
         return false;
     for (size_t i = 0; i < LISTS; i++) {
         if (!avow_policy_table_is_subset(&old->lists[i], &p->lists[i]))
@@ -171,6 +233,8 @@ void avow_runtime_policy_stats_get(const struct avow_runtime_policy *p,
                                               .notes = p->notes};
     for (size_t i = 0; i < LISTS; i++)
         out->memory += avow_policy_table_memory(&p->lists[i]);
+    for (size_t i = 0; i < TEXTS; i++)
+        out->memory += p->text_lens[i];
 }
 
 const char *avow_policy_note_text(unsigned note)

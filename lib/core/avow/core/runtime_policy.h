@@ -34,6 +34,27 @@ enum avow_policy_match avow_runtime_policy_match(const struct avow_runtime_polic
 /* Looks up the digest alone, without the excludes. */
 enum avow_policy_match avow_runtime_policy_find(const struct avow_runtime_policy *p,
                                                 struct avow_str path, struct avow_bytes digest);
+/* The excludes alone, for names that are no paths (keyrings, buffers): _EXCLUDED, _REGEX_LIMIT, or
+ * _PATH_UNKNOWN if none matches. */
+enum avow_policy_match avow_runtime_policy_exclude(const struct avow_runtime_policy *p,
+                                                   struct avow_str name, bool strict);
+/* Digest of a key blob that the kernel loads into the keyring `name` (`keyrings`), and of a buffer
+ * called `name` (`ima-buf`): _ALLOWED, _DIGEST_UNKNOWN if the name is listed with other digests, or
+ * _PATH_UNKNOWN. */
+enum avow_policy_match avow_runtime_policy_find_keyring(const struct avow_runtime_policy *p,
+                                                        struct avow_str name,
+                                                        struct avow_bytes digest);
+enum avow_policy_match avow_runtime_policy_find_buffer(const struct avow_runtime_policy *p,
+                                                       struct avow_str name,
+                                                       struct avow_bytes digest);
+/* `ima.ignored_keyrings` has the name, or "*": what is loaded there is neither judged nor learned.
+ */
+bool avow_runtime_policy_ignores_keyring(const struct avow_runtime_policy *p,
+                                         struct avow_str keyring);
+/* `verification-keys` as text for avow_ima_keys_load, and `ima.dm_policy` as JSON text; empty if
+ * there is none. Borrowed from `p`. */
+struct avow_str avow_runtime_policy_keys_text(const struct avow_runtime_policy *p);
+struct avow_str avow_runtime_policy_dm_text(const struct avow_runtime_policy *p);
 /* The policy lists values for this path. */
 bool avow_runtime_policy_has_path(const struct avow_runtime_policy *p, struct avow_str path);
 /* True if everything that `old` allows is allowed by `p` and nothing new is demanded (PROTOCOL R15
