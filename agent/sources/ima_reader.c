@@ -214,6 +214,7 @@ static enum avow_rc entry_at(struct avow_ima_reader *r, struct avow_ima_pos pos,
                                 (unsigned long long)pos.index);
         case AVOW_IMA_END:
         case AVOW_IMA_TRUNCATED:
+        case AVOW_IMA_NO_MEMORY: /* of text only */
             break;
         }
         move_window(r, pos.offset);

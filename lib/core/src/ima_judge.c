@@ -7,6 +7,7 @@
 #include "avow/base/banned.h"
 
 #define ALG_TEXT_MAX 16u
+#define TEMPLATE_TEXT_MAX 256u
 #define PATH_TEXT_MAX                                                                              \
     300u /* leaves room for a digest and a reason within the 512 bytes of a detail */
 
@@ -56,7 +57,8 @@ static const char *with_reason(const struct avow_eval *ev, const struct avow_ima
 static bool digest_is_sound(const struct avow_ima_file *f)
 {
     enum avow_hash alg;
-    return avow_hash_from_name(f->hash_alg, &alg) && avow_hash_len(alg) == f->digest.len;
+    return f->digest_type == AVOW_IMA_OF_FILE && avow_hash_from_name(f->hash_alg, &alg) &&
+           avow_hash_len(alg) == f->digest.len;
 }
 
 static void judge_file(struct avow_eval *ev, const struct avow_ima_file *f)
@@ -114,8 +116,7 @@ static void judge_template(struct avow_eval *ev, const struct avow_ima_entry *e,
     const char *what = rc == AVOW_PARSE ? ": malformed fields" : "";
     if (!ev->in->policy->runtime || avow_finding_list_count_only(&ev->findings))
         return;
-    struct avow_str name =
-        avow_finding_text(ev->arena, e->template_name, 4 * AVOW_IMA_TEMPLATE_NAME_MAX);
+    struct avow_str name = avow_finding_text(ev->arena, e->template_name, TEMPLATE_TEXT_MAX);
     avow_finding_list_put(
         &ev->findings, AVOW_FINDING_IMA_TEMPLATE_UNKNOWN, avow_ima_where(ev),
         name.ptr ? avow_arena_printf(ev->arena, "template %.*s%s", (int)name.len, name.ptr, what)
@@ -132,7 +133,7 @@ static void judge_fields(struct avow_eval *ev, const struct avow_ima_entry *e)
     bool is_aggregate = !rc && avow_str_is(f.path, "boot_aggregate");
     if (index == 0 && !is_aggregate)
         AVOW_FIND(ev, IMA_BOOT_AGGREGATE_MISSING, avow_ima_where(ev), "the first entry is another");
-    if (rc) {
+    if (rc || f.has_buffer) {
         judge_template(ev, e, rc);
         return;
     }

@@ -50,7 +50,7 @@ static void test_entry_next__lists_of_real_kernels__every_entry(void **state)
         {"ima/m3-c1.ima", "sha256", 145, 0, 0, 32, false},
         {"ima/m5-c1.ima", "sha256", 168, 0, 0, 32, true},
         {"ima/m5-legacy.ima", "sha1", 145, 0, 0, 20, false},
-        {"ima/m6-c3.ima", "sha256", 149, 3, 1000, 32, false},
+        {"ima/m6-c3.ima", "sha256", 149, 3, 0, 32, false},
         {"ima/m7-c1.ima", "sha256", 145, 0, 0, 32, false},
     };
     for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
@@ -112,7 +112,7 @@ static void test_entry_next__absurd_sizes__malformed_or_too_large(void **state)
         enum avow_ima_next want;
     } cases[] = {
         {"ima-ng", 0, 0, AVOW_IMA_MALFORMED},
-        {"ima-ng", 33, 0, AVOW_IMA_MALFORMED},
+        {"ima-ng", 129, 0, AVOW_IMA_MALFORMED},
         {"ima-ng", 0xFFFFFFFF, 0, AVOW_IMA_MALFORMED},
         {"ima-ng", 6, 0xFFFFFFFF, AVOW_IMA_TOO_LARGE},
         {"ima-ng", 6, AVOW_IMA_ENTRY_MAX - 38 + 1, AVOW_IMA_TOO_LARGE},
@@ -160,7 +160,7 @@ static void test_file_parse__malformed_fields__parse_error(void **state)
         {"ima-sig", 22, "\x0a\0\0\0sha1:\0abcd\x04\0\0\0/ab", AVOW_PARSE},
         {"ima-ngv2", 26, "\x0e\0\0\0ima:sha1:\0abcd\x04\0\0\0/ab", AVOW_OK},
         {"ima-ngv3", 26, "\x0e\0\0\0ima:sha1:\0abcd\x04\0\0\0/ab", AVOW_REFUSED},
-        {"ima-buf", 4, "\0\0\0\0", AVOW_REFUSED},
+        {"ima-buf", 4, "\0\0\0\0", AVOW_PARSE},
     };
     for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
         struct avow_ima_entry e = {.template_name = avow_str_from(cases[i].name),
@@ -179,16 +179,180 @@ static void test_file_parse__malformed_fields__parse_error(void **state)
     }
 }
 
-static void test_file_parse__verity_digest__keeps_its_name(void **state)
+static void test_file_parse__digest_types__told_apart(void **state)
 {
     (void)state;
-    struct avow_ima_entry e = {
-        .template_name = AVOW_STR_LIT("ima-ngv2"),
-        .template_digest = avow_bytes_make("12345678901234567890", 20),
-        .template_data = avow_bytes_make("\x13\0\0\0verity:sha256:\0abcd\x04\0\0\0/ab", 31)};
+    static const struct {
+        const char *data;
+        size_t len;
+        enum avow_ima_digest_type type;
+        const char *alg;
+    } cases[] = {
+        {"\x13\0\0\0verity:sha256:\0abcd\x04\0\0\0/ab", 31, AVOW_IMA_OF_VERITY, "sha256"},
+        {"\x10\0\0\0ima:sha256:\0abcd\x04\0\0\0/ab", 28, AVOW_IMA_OF_FILE, "sha256"},
+        {"\x13\0\0\0Verity:sha256:\0abcd\x04\0\0\0/ab", 31, AVOW_IMA_OF_OTHER, "Verity:sha256"},
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
+        struct avow_ima_entry e = {.template_name = AVOW_STR_LIT("ima-ngv2"),
+                                   .template_digest = avow_bytes_make("12345678901234567890", 20),
+                                   .template_data = avow_bytes_make(cases[i].data, cases[i].len)};
+        struct avow_ima_file f;
+        assert_int_equal(avow_ima_file_parse(&e, &f, NULL), AVOW_OK);
+        assert_int_equal(f.digest_type, cases[i].type);
+        assert_true(avow_str_is(f.hash_alg, cases[i].alg));
+    }
+}
+
+/* The kernel shows one list twice; both must say the same. */
+static void test_view__text_and_binary_of_one_list__same_entries(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *binary;
+        size_t digest_len, entries;
+    } cases[] = {
+        {"ima/m3-c1.ascii", "ima/m3-c1.ima", 20, 145},
+        {"ima/m5-c1.ascii", "ima/m5-c1.ima", 20, 168},
+        {"ima/m5-legacy.ascii", "ima/m5-legacy.ima", 20, 145},
+        {"ima/m6-c3.ascii", "ima/m6-c3.ima", 20, 149},
+        {"ima/m7-c1.sha384.ascii", "ima/m7-c1.sha384.ima", 48, 145},
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
+        struct avow_buf text, binary;
+        struct avow_ima_view a, b;
+        struct avow_ima_entry x, y;
+        size_t n = 0;
+        vec_read(cases[i].text, &text);
+        vec_read(cases[i].binary, &binary);
+        avow_ima_view_init(&a, avow_buf_bytes(&text));
+        avow_ima_view_init(&b, avow_buf_bytes(&binary));
+        assert_int_equal(a.kind, AVOW_IMA_LIST_ASCII);
+        assert_int_equal(b.kind, AVOW_IMA_LIST_BINARY);
+        assert_int_equal(a.digest_len, cases[i].digest_len);
+        assert_int_equal(b.digest_len, cases[i].digest_len);
+        while (avow_ima_view_next(&b, &y) == AVOW_IMA_ENTRY) {
+            if (avow_ima_view_next(&a, &x) != AVOW_IMA_ENTRY)
+                fail_msg("%s: line %zu", cases[i].text, n);
+            assert_int_equal(x.pcr, y.pcr);
+            assert_true(avow_str_eq(x.template_name, y.template_name));
+            if (!avow_bytes_eq(x.template_digest, y.template_digest) ||
+                !avow_bytes_eq(x.template_data, y.template_data) ||
+                x.hashed_count != y.hashed_count)
+                fail_msg("%s: line %zu differs", cases[i].text, n);
+            for (size_t k = 0; k < x.hashed_count; k++)
+                assert_true(avow_bytes_eq(x.hashed[k], y.hashed[k]));
+            n++;
+        }
+        assert_int_equal(n, cases[i].entries);
+        assert_int_equal(avow_ima_view_next(&a, &x), AVOW_IMA_END);
+        assert_int_equal(avow_ima_view_next(&b, &y), AVOW_IMA_END);
+        avow_ima_view_deinit(&a);
+        avow_ima_view_deinit(&b);
+        avow_buf_deinit(&text);
+        avow_buf_deinit(&binary);
+    }
+}
+
+#define SHA "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static void test_view__lines__as_the_kernel_writes_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        enum avow_ima_next want;
+        const char *path;
+        size_t signature;
+    } cases[] = {
+        {"10 " SHA " ima-ng sha1:" SHA " /a", AVOW_IMA_ENTRY, "/a", 0},
+        {" 9 " SHA " ima-ng sha1:" SHA " /a b\n", AVOW_IMA_ENTRY, "/a b", 0},
+        {"10 " SHA " ima-sig sha1:" SHA " /a \n", AVOW_IMA_ENTRY, "/a", 0},
+        {"10 " SHA " ima-sig sha1:" SHA " /a\n", AVOW_IMA_ENTRY, "/a", 0},
+        {"10 " SHA " ima-sig sha1:" SHA " /a 0302\n", AVOW_IMA_ENTRY, "/a", 2},
+        {"10 " SHA " ima-sig sha1:" SHA " /a b 0302\n", AVOW_IMA_ENTRY, "/a b", 2},
+        {"10 " SHA " ima-sig sha1:" SHA " /a xyz\n", AVOW_IMA_ENTRY, "/a xyz", 0},
+        {"10 " SHA " ima-sigv2 verity:sha1:" SHA " /a 06\n", AVOW_IMA_ENTRY, "/a", 1},
+        {"10 " SHA " ima-modsig sha1:" SHA " /a 03 sha1:" SHA " 3082\n", AVOW_IMA_ENTRY, "/a", 1},
+        {"10 " SHA " ima-modsig sha1:" SHA " /a   \n", AVOW_IMA_ENTRY, "/a", 0},
+        {"10 " SHA " d-ng|n-ng sha1:" SHA " /a\n", AVOW_IMA_ENTRY, "/a", 0},
+        {"10 " SHA " n-ng|sig|d-ng /a 0302 sha1:" SHA "\n", AVOW_IMA_ENTRY, "/a", 2},
+        {"10 " SHA " evm-sig sha1:" SHA " /a 05 security.ima 04000000 01020304 0 1000 33188\n",
+         AVOW_IMA_ENTRY, "/a", 0},
+        {"10 " SHA " evm-sig sha1:" SHA " /a 05 security.ima 04000000 01020304 0 1000 65536\n",
+         AVOW_IMA_MALFORMED, NULL, 0},
+        {"10 " SHA " ima " SHA " /a b\n", AVOW_IMA_ENTRY, "/a b", 0},
+        {"10 " SHA " ima abcd /a\n", AVOW_IMA_MALFORMED, NULL, 0},
+        {"10 " SHA " ima-ng sha1:" SHA "\n", AVOW_IMA_MALFORMED, NULL, 0},
+        {"10 " SHA " ima-ng " SHA " /a\n", AVOW_IMA_MALFORMED, NULL, 0},
+        {"10 " SHA " ima-new sha1:" SHA " /a\n", AVOW_IMA_MALFORMED, NULL, 0},
+        {"10 " SHA "a ima-ng sha1:" SHA " /a\n", AVOW_IMA_MALFORMED, NULL, 0},
+        {"x " SHA " ima-ng sha1:" SHA " /a\n", AVOW_IMA_MALFORMED, NULL, 0},
+        {"", AVOW_IMA_END, NULL, 0},
+        {"\n", AVOW_IMA_MALFORMED, NULL, 0},
+        {"nonsense", AVOW_IMA_MALFORMED, NULL, 0},
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
+        struct avow_ima_view v;
+        struct avow_ima_entry e;
+        struct avow_ima_file f;
+        avow_ima_view_init(&v, avow_bytes_make(cases[i].line, strlen(cases[i].line)));
+        enum avow_ima_next got = avow_ima_view_next(&v, &e);
+        if (got != cases[i].want)
+            fail_msg("case %zu: %d", i, (int)got);
+        if (got == AVOW_IMA_ENTRY) {
+            if (avow_ima_file_parse(&e, &f, NULL) || !avow_str_is(f.path, cases[i].path) ||
+                f.signature.len != cases[i].signature)
+                fail_msg("case %zu: fields", i);
+            assert_int_equal(avow_ima_view_next(&v, &e), AVOW_IMA_END);
+        }
+        avow_ima_view_deinit(&v);
+    }
+}
+
+/* A list of one length of template digest stays one: 20 zero bytes in a list of 32 are no violation
+ * (AP11). */
+static void test_ap11_short_digest_in_a_sha256_list__malformed(void **state)
+{
+    (void)state;
+    static const char list[] =
+        "10 " SHA "aaaaaaaaaaaaaaaaaaaaaaaa ima-ng sha1:" SHA " boot_aggregate\n"
+        "10 0000000000000000000000000000000000000000 ima-ng sha1:" SHA " /a\n";
+    struct avow_ima_view v;
+    struct avow_ima_entry e;
+    avow_ima_view_init(&v, avow_bytes_make(list, sizeof list - 1));
+    assert_int_equal(avow_ima_view_next(&v, &e), AVOW_IMA_ENTRY);
+    assert_int_equal(e.template_digest.len, 32);
+    assert_int_equal(avow_ima_view_next(&v, &e), AVOW_IMA_MALFORMED);
+    avow_ima_view_deinit(&v);
+}
+
+static void test_view__big_endian_binary__same_fields(void **state)
+{
+    (void)state;
+    static const uint8_t list[] = "\0\0\0\x0a"
+                                  "12345678901234567890"
+                                  "\0\0\0\x14"
+                                  "d-ng|n-ng|iuid|imode"
+                                  "\0\0\0\x24"
+                                  "\0\0\0\x0a"
+                                  "sha1:\0abcd"
+                                  "\0\0\0\x04"
+                                  "/ab\0"
+                                  "\0\0\0\x04"
+                                  "\0\0\x03\xe8"
+                                  "\0\0\0\x02"
+                                  "\x81\xa4";
+    struct avow_ima_view v;
+    struct avow_ima_entry e;
     struct avow_ima_file f;
+    avow_ima_view_init(&v, avow_bytes_make(list, sizeof list - 1));
+    assert_int_equal(v.kind, AVOW_IMA_LIST_BINARY_BE);
+    assert_int_equal(avow_ima_view_next(&v, &e), AVOW_IMA_ENTRY);
     assert_int_equal(avow_ima_file_parse(&e, &f, NULL), AVOW_OK);
-    assert_true(avow_str_is(f.hash_alg, "verity:sha256"));
+    assert_true(avow_str_is(f.path, "/ab"));
+    assert_int_equal(f.uid, 1000);
+    assert_int_equal(f.mode, 0100644);
+    avow_ima_view_deinit(&v);
 }
 
 int main(void)
@@ -198,7 +362,11 @@ int main(void)
         cmocka_unit_test(test_entry_next__cut_anywhere__truncated_and_cursor_stays),
         cmocka_unit_test(test_entry_next__absurd_sizes__malformed_or_too_large),
         cmocka_unit_test(test_file_parse__malformed_fields__parse_error),
-        cmocka_unit_test(test_file_parse__verity_digest__keeps_its_name),
+        cmocka_unit_test(test_file_parse__digest_types__told_apart),
+        cmocka_unit_test(test_view__text_and_binary_of_one_list__same_entries),
+        cmocka_unit_test(test_view__lines__as_the_kernel_writes_them),
+        cmocka_unit_test(test_ap11_short_digest_in_a_sha256_list__malformed),
+        cmocka_unit_test(test_view__big_endian_binary__same_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
