@@ -1,5 +1,6 @@
-/* policy_table.c - see policy_table.h. A name that comes back after others gets a second record;
- * look-ups walk all of them. */
+/* policy_table.c - see policy_table.h. The index has one slot a name, which points at its newest
+ * record. A name that comes back after others, or has more values than a record holds, gets another
+ * record, and the first value of that one, of length 0, is the offset of the record before. */
 #include "policy_table.h"
 
 #include <assert.h>
@@ -7,8 +8,12 @@
 
 #include "avow/base/banned.h"
 
-#define HEADER 6u
+#define HEADER 4u
+#define LINK 5u /* u8 0, u32be offset of the record before */
+#define VALUES_MAX UINT16_MAX
 #define BLOB_MAX 0xFFFFFFF0u /* offsets are 32 bits wide */
+/* Slots for so many names: at 5 of 6 a look-up that finds takes 3 steps, one that does not 18. */
+#define SLOTS_FOR(names) ((names) + (names) / 5 + 1)
 
 struct record {
     struct avow_str name;
@@ -41,7 +46,7 @@ static uint64_t hash_of(struct avow_str s)
 static struct record record_at(const struct avow_policy_table *t, size_t offset)
 {
     struct avow_rd r = avow_rd_make(avow_bytes_make(t->blob + offset, t->len - offset));
-    size_t name_len = avow_rd_u16be(&r), values_len = avow_rd_u32be(&r);
+    size_t name_len = avow_rd_u16be(&r), values_len = avow_rd_u16be(&r);
     struct avow_bytes name = avow_rd_take(&r, name_len), values = avow_rd_take(&r, values_len);
     assert(!r.bad);
     return (struct record){.name = {(const char *)name.ptr, name.len},
@@ -49,85 +54,76 @@ static struct record record_at(const struct avow_policy_table *t, size_t offset)
                            .end = offset + HEADER + name_len + values_len};
 }
 
-static bool values_have(struct avow_bytes values, struct avow_bytes value)
-{
-    struct avow_rd r = avow_rd_make(values);
-    while (avow_rd_left(&r)) {
-        size_t len = avow_rd_u8(&r);
-        if (avow_bytes_eq(avow_rd_take(&r, len), value))
-            return true;
-    }
-    return false;
-}
-
-struct cursor { /* in the probe sequence of a name */
-    uint64_t at;
+struct place { /* of a name in the index */
+    size_t slot;
     uint32_t tag;
+    bool found;
+    struct record newest;
 };
 
-static struct cursor cursor_of(uint64_t hash)
+/* Look-up of a name; the free slot for it if it is not there. slot_count is never full. */
+static struct place locate(const struct avow_policy_table *t, struct avow_str name)
 {
-    return (struct cursor){.at = hash, .tag = (uint32_t)(hash >> 32)};
-}
-
-/* Next record with this name in the probe sequence; false at its end. */
-static bool probe(const struct avow_policy_table *t, struct avow_str name, struct cursor *c,
-                  struct record *out)
-{
-    for (;;) {
-        const struct avow_policy_slot *slot = &t->slots[c->at++ & (t->slot_count - 1)];
-        if (!slot->offset)
-            return false;
-        if (slot->tag != c->tag)
-            continue;
-        *out = record_at(t, slot->offset - 1);
-        if (avow_str_eq(out->name, name))
-            return true;
+    uint64_t hash = hash_of(name);
+    struct place at = {.slot = (size_t)((hash & UINT32_MAX) * t->slot_count >> 32),
+                       .tag = (uint32_t)(hash >> 32)};
+    while (t->slots[at.slot].offset) {
+        if (t->slots[at.slot].tag == at.tag) {
+            at.newest = record_at(t, t->slots[at.slot].offset - 1);
+            at.found = avow_str_eq(at.newest.name, name);
+            if (at.found)
+                return at;
+        }
+        at.slot = at.slot + 1 < t->slot_count ? at.slot + 1 : 0;
     }
+    return at;
 }
 
 bool avow_policy_table_has_name(const struct avow_policy_table *t, struct avow_str name)
 {
-    struct cursor c = cursor_of(hash_of(name));
-    struct record r;
-    return t->slot_count && probe(t, name, &c, &r);
+    return t->slot_count && locate(t, name).found;
 }
 
+/* Walks the values of a record and of those before it. */
 bool avow_policy_table_has(const struct avow_policy_table *t, struct avow_str name,
                            struct avow_bytes value)
 {
-    struct cursor c = cursor_of(hash_of(name));
-    struct record r;
-    while (t->slot_count && probe(t, name, &c, &r)) {
-        if (values_have(r.values, value))
+    if (!t->slot_count)
+        return false;
+    const struct place at = locate(t, name);
+    struct avow_rd r = avow_rd_make(at.found ? at.newest.values : (struct avow_bytes){NULL, 0});
+    size_t before = SIZE_MAX;
+    for (;;) {
+        if (!avow_rd_left(&r)) {
+            if (before == SIZE_MAX)
+                return false;
+            r = avow_rd_make(record_at(t, before).values);
+            before = SIZE_MAX;
+            continue;
+        }
+        size_t len = avow_rd_u8(&r);
+        if (!len)
+            before = avow_rd_u32be(&r);
+        else if (avow_bytes_eq(avow_rd_take(&r, len), value))
             return true;
     }
-    return false;
 }
 
-static void insert(struct avow_policy_slot *slots, size_t count, uint64_t hash, size_t offset)
+/* Later records of a name overwrite the slot of earlier ones, as they did when they were put. */
+static enum avow_rc index_again(struct avow_policy_table *t, size_t count, struct avow_err *err)
 {
-    struct cursor c = cursor_of(hash);
-    while (slots[c.at & (count - 1)].offset)
-        c.at++;
-    slots[c.at & (count - 1)] =
-        (struct avow_policy_slot){.offset = (uint32_t)(offset + 1), .tag = c.tag};
-}
-
-static enum avow_rc grow_slots(struct avow_policy_table *t, struct avow_err *err)
-{
-    size_t count = t->slot_count ? t->slot_count * 2 : 64;
     struct avow_policy_slot *slots = calloc(count, sizeof *slots);
     if (!slots)
         return avow_err_set(err, AVOW_NOMEM, 0, "policy index");
-    for (size_t at = 0; at < t->len;) {
-        struct record r = record_at(t, at);
-        insert(slots, count, hash_of(r.name), at);
-        at = r.end;
-    }
     free(t->slots);
     t->slots = slots;
     t->slot_count = count;
+    for (size_t at = 0; at < t->len;) {
+        struct record r = record_at(t, at);
+        struct place p = locate(t, r.name);
+        slots[p.slot] = (struct avow_policy_slot){.offset = (uint32_t)(at + 1), .tag = p.tag};
+        at = r.end;
+    }
     return AVOW_OK;
 }
 
@@ -155,47 +151,63 @@ static void append(struct avow_policy_table *t, const void *data, size_t len)
 static enum avow_rc start_record(struct avow_policy_table *t, struct avow_str name,
                                  struct avow_err *err)
 {
-    if ((t->used + 1) * 4 > t->slot_count * 3) {
-        enum avow_rc rc = grow_slots(t, err);
+    if (SLOTS_FOR(t->names + 1) > t->slot_count) {
+        enum avow_rc rc = index_again(t, t->slot_count ? t->slot_count * 2 : 64, err);
         if (rc)
             return rc;
     }
-    if (!avow_policy_table_has_name(t, name))
-        t->names++;
-    uint8_t header[HEADER] = {0};
+    struct place at = locate(t, name);
+    uint8_t header[HEADER] = {0}, link[LINK] = {0};
     avow_put_u16be(header, (uint16_t)name.len);
+    avow_put_u16be(header + 2, at.found ? LINK : 0);
     t->last = t->len;
     append(t, header, sizeof header);
     append(t, name.ptr, name.len);
-    insert(t->slots, t->slot_count, hash_of(name), t->last);
-    t->used++;
+    if (at.found) {
+        avow_put_u32be(link + 1, t->slots[at.slot].offset - 1);
+        append(t, link, sizeof link);
+    }
+    t->names += !at.found;
+    t->slots[at.slot] = (struct avow_policy_slot){.offset = (uint32_t)(t->last + 1), .tag = at.tag};
     return AVOW_OK;
+}
+
+/* Whether a value of this length goes to the last record. */
+static bool continues(const struct avow_policy_table *t, struct avow_str name, size_t len)
+{
+    if (!t->len)
+        return false;
+    struct record last = record_at(t, t->last);
+    return avow_str_eq(last.name, name) && last.values.len + 1 + len <= VALUES_MAX;
 }
 
 enum avow_rc avow_policy_table_put(struct avow_policy_table *t, struct avow_str name,
                                    struct avow_bytes value, struct avow_err *err)
 {
     assert(name.len <= UINT16_MAX && value.len > 0 && value.len <= UINT8_MAX);
-    enum avow_rc rc = reserve(t, HEADER + name.len + 1 + value.len, err);
-    if (!rc && !(t->len && avow_str_eq(record_at(t, t->last).name, name)))
+    enum avow_rc rc = reserve(t, HEADER + name.len + LINK + 1 + value.len, err);
+    if (!rc && !continues(t, name, value.len))
         rc = start_record(t, name, err);
     if (rc)
         return rc;
     uint8_t len = (uint8_t)value.len;
     append(t, &len, 1);
     append(t, value.ptr, value.len);
-    avow_put_u32be(t->blob + t->last + 2, (uint32_t)(t->len - t->last - HEADER - name.len));
+    avow_put_u16be(t->blob + t->last + 2, (uint16_t)(t->len - t->last - HEADER - name.len));
     t->values++;
     return AVOW_OK;
 }
 
-void avow_policy_table_shrink(struct avow_policy_table *t)
+void avow_policy_table_finish(struct avow_policy_table *t)
 {
     uint8_t *fit = t->len ? realloc(t->blob, t->len) : NULL;
     if (fit) {
         t->blob = fit;
         t->cap = t->len;
     }
+    /* Without memory for it the larger index stays, which is as good. */
+    if (t->names && SLOTS_FOR(t->names) < t->slot_count)
+        (void)index_again(t, SLOTS_FOR(t->names), NULL);
 }
 
 bool avow_policy_table_is_subset(const struct avow_policy_table *a,
@@ -206,7 +218,8 @@ bool avow_policy_table_is_subset(const struct avow_policy_table *a,
         struct avow_rd r = avow_rd_make(rec.values);
         while (avow_rd_left(&r)) {
             size_t len = avow_rd_u8(&r);
-            if (!avow_policy_table_has(b, rec.name, avow_rd_take(&r, len)))
+            struct avow_bytes value = avow_rd_take(&r, len ? len : LINK - 1);
+            if (len && !avow_policy_table_has(b, rec.name, value))
                 return false;
         }
         at = rec.end;

@@ -1,6 +1,6 @@
 /* policy_table.h - names and their values, packed: one blob and an open-addressed index. Private to
- * lib/core. A path of 60 bytes with one SHA-256 takes 105 bytes; its JSON text takes 135. Immutable
- * after the last put. */
+ * lib/core. A name costs 4 bytes beside its own and 10 in the index, a value 1; so a path of 60
+ * bytes with one SHA-256 takes 107 bytes. Immutable after finish. */
 #ifndef AVOW_CORE_POLICY_TABLE_H
 #define AVOW_CORE_POLICY_TABLE_H
 
@@ -13,10 +13,10 @@ struct avow_policy_slot {
 };
 struct avow_policy_table {
     uint8_t
-        *blob; /* records: u16be name length, u32be values length, name, {u8 length, value}... */
+        *blob; /* records: u16be name length, u16be values length, name, {u8 length, value}... */
     size_t len, cap;
     struct avow_policy_slot *slots;
-    size_t slot_count, used;
+    size_t slot_count;
     size_t last;          /* offset of the last record */
     size_t names, values; /* distinct names, values */
 };
@@ -26,8 +26,8 @@ void avow_policy_table_deinit(struct avow_policy_table *t);
  * but it is cheaper. Errors: AVOW_NOMEM, AVOW_LIMIT. */
 enum avow_rc avow_policy_table_put(struct avow_policy_table *t, struct avow_str name,
                                    struct avow_bytes value, struct avow_err *err) AVOW_MUST_CHECK;
-/* Gives back what growing left over. */
-void avow_policy_table_shrink(struct avow_policy_table *t);
+/* Call once, after the last put: gives back what growing left over. */
+void avow_policy_table_finish(struct avow_policy_table *t);
 bool avow_policy_table_has_name(const struct avow_policy_table *t, struct avow_str name);
 bool avow_policy_table_has(const struct avow_policy_table *t, struct avow_str name,
                            struct avow_bytes value);

@@ -22,6 +22,9 @@ struct avow_runtime_policy {
     struct avow_policy_table lists[LISTS];
     char *texts[TEXTS]; /* owned; NULL: none */
     size_t text_lens[TEXTS];
+    char *warnings[AVOW_POLICY_WARNINGS_KEPT]; /* owned */
+    size_t warnings_count;
+    bool strict; /* excludes match whole paths, whatever the enrolment says */
     unsigned notes;
 };
 
@@ -35,21 +38,44 @@ void avow_runtime_policy_free(struct avow_runtime_policy *p)
         avow_policy_table_deinit(&p->lists[i]);
     for (size_t i = 0; i < TEXTS; i++)
         free(p->texts[i]);
+    for (size_t i = 0; i < AVOW_POLICY_WARNINGS_KEPT; i++)
+        free(p->warnings[i]);
     free(p);
+}
+
+/* A copy that ends in a NUL. */
+static enum avow_rc copy_text(struct avow_str text, char **out, struct avow_err *err)
+{
+    char *copy = malloc(text.len + 1);
+    if (!copy)
+        return avow_err_set(err, AVOW_NOMEM, 0, "text of %zu bytes", text.len);
+    if (text.len)
+        memcpy(copy, text.ptr, text.len);
+    copy[text.len] = 0;
+    free(*out);
+    *out = copy;
+    return AVOW_OK;
 }
 
 static enum avow_rc put_text(struct avow_runtime_policy *p, size_t which, struct avow_str text,
                              struct avow_err *err)
 {
-    char *copy = malloc(text.len + 1);
-    if (!copy)
-        return avow_err_set(err, AVOW_NOMEM, 0, "text of %zu bytes", text.len);
-    memcpy(copy, text.ptr, text.len);
-    copy[text.len] = 0;
-    free(p->texts[which]);
-    p->texts[which] = copy;
-    p->text_lens[which] = text.len;
-    return AVOW_OK;
+    enum avow_rc rc = copy_text(text, &p->texts[which], err);
+    if (!rc)
+        p->text_lens[which] = text.len;
+    return rc;
+}
+
+static enum avow_rc put_warning(struct avow_runtime_policy *p, struct avow_str text,
+                                struct avow_err *err)
+{
+    if (p->warnings_count >= AVOW_POLICY_WARNINGS_KEPT) {
+        p->warnings_count++;
+        return AVOW_OK;
+    }
+    enum avow_rc rc = copy_text(text, &p->warnings[p->warnings_count], err);
+    p->warnings_count += !rc;
+    return rc;
 }
 
 static struct avow_str text_of(const struct avow_runtime_policy *p, size_t which)
@@ -96,6 +122,11 @@ static enum avow_rc put_item(void *ctx, enum avow_policy_item item, struct avow_
     case AVOW_POLICY_ITEM_LEGACY:
         p->notes |= AVOW_POLICY_NOTE_LEGACY;
         return AVOW_OK;
+    case AVOW_POLICY_ITEM_STRICT_EXCLUDES:
+        p->strict = true;
+        return AVOW_OK;
+    case AVOW_POLICY_ITEM_WARNING:
+        return put_warning(p, name, err);
     default:
         return avow_err_set(err, AVOW_PARSE, 0, "unknown item");
     }
@@ -113,10 +144,10 @@ enum avow_rc avow_runtime_policy_load(struct avow_bytes json, struct avow_runtim
         rc = avow_excludes_finish(&p->excludes, err);
     if (rc)
         return rc;
-    avow_policy_table_shrink(&p->digests);
+    avow_policy_table_finish(&p->digests);
     for (size_t i = 0; i < LISTS; i++)
-        avow_policy_table_shrink(&p->lists[i]);
-    if (p->excludes.open)
+        avow_policy_table_finish(&p->lists[i]);
+    if (p->excludes.open && !p->strict)
         p->notes |= AVOW_POLICY_NOTE_OPEN_EXCLUDE;
     if (avow_policy_table_has_name(&p->digests, BOOT_AGGREGATE))
         p->notes |= AVOW_POLICY_NOTE_BOOT_AGGREGATE;
@@ -179,7 +210,7 @@ bool avow_runtime_policy_has_path(const struct avow_runtime_policy *p, struct av
 enum avow_policy_match avow_runtime_policy_exclude(const struct avow_runtime_policy *p,
                                                    struct avow_str name, bool strict)
 {
-    switch (avow_excludes_match(&p->excludes, name, strict)) {
+    switch (avow_excludes_match(&p->excludes, name, strict || p->strict)) {
     case AVOW_EXCLUDE_YES:
         return AVOW_POLICY_EXCLUDED;
     case AVOW_EXCLUDE_NO:
@@ -210,7 +241,8 @@ bool avow_runtime_policy_is_superset(const struct avow_runtime_policy *old,
     bool new_pin = avow_policy_table_has_name(&p->digests, BOOT_AGGREGATE) &&
                    !avow_policy_table_has_name(&old->digests, BOOT_AGGREGATE);
     struct avow_str keys = text_of(old, TEXT_KEYS);
-    if (new_pin || !avow_str_eq(text_of(p, TEXT_DM), text_of(old, TEXT_DM)) ||
+    bool stricter = p->strict && !old->strict && old->excludes.count;
+    if (new_pin || stricter || !avow_str_eq(text_of(p, TEXT_DM), text_of(old, TEXT_DM)) ||
         (keys.len && !avow_str_eq(text_of(p, TEXT_KEYS), keys)))
         return false;
     for (size_t i = 0; i < LISTS; i++) {
@@ -230,11 +262,17 @@ void avow_runtime_policy_stats_get(const struct avow_runtime_policy *p,
                                               .literal_excludes = p->excludes.literals,
                                               .memory =
                                                   sizeof *p + avow_policy_table_memory(&p->digests),
-                                              .notes = p->notes};
+                                              .notes = p->notes,
+                                              .warnings = p->warnings_count};
     for (size_t i = 0; i < LISTS; i++)
         out->memory += avow_policy_table_memory(&p->lists[i]);
     for (size_t i = 0; i < TEXTS; i++)
         out->memory += p->text_lens[i];
+}
+
+struct avow_str avow_runtime_policy_warning(const struct avow_runtime_policy *p, size_t index)
+{
+    return avow_str_from(index < AVOW_POLICY_WARNINGS_KEPT ? p->warnings[index] : NULL);
 }
 
 const char *avow_policy_note_text(unsigned note)

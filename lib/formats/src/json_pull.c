@@ -290,6 +290,17 @@ static bool literal(struct avow_json *j)
     return fail(j, AVOW_PARSE, "an unknown word");
 }
 
+bool avow_json_bool(struct avow_json *j, bool *out)
+{
+    if (avow_json_peek(j) != AVOW_JSON_BOOL)
+        return false;
+    bool yes = *j->p == 't';
+    if (!literal(j))
+        return false;
+    *out = yes;
+    return true;
+}
+
 /* One value that is no container. */
 static bool scalar(struct avow_json *j)
 {

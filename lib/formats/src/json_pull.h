@@ -48,6 +48,8 @@ bool avow_json_element(struct avow_json *j, bool *first);
 bool avow_json_string(struct avow_json *j, struct avow_str *out);
 /* False and no failure if it is no integer of 0 to `max`. The number is consumed. */
 bool avow_json_integer(struct avow_json *j, uint64_t max);
+/* False and no failure if it is neither true nor false, which then is not consumed. */
+bool avow_json_bool(struct avow_json *j, bool *out);
 /* Consumes any value; *out, if not NULL, is its text. */
 bool avow_json_skip(struct avow_json *j, struct avow_bytes *out);
 /* True if nothing follows but white space. */

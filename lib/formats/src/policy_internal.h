@@ -21,6 +21,9 @@ enum avow_rc avow_policy_put_name(struct avow_policy_reader *r, enum avow_policy
 enum avow_rc avow_policy_put(struct avow_policy_reader *r, enum avow_policy_item item,
                              struct avow_str name);
 
+/* Something in the text is not used; the message begins with its place. */
+enum avow_rc avow_policy_warn(struct avow_policy_reader *r, const char *fmt, ...) AVOW_PRINTF(2, 3);
+
 enum avow_rc avow_policy_json_parse(struct avow_policy_reader *r, struct avow_bytes text);
 enum avow_rc avow_policy_flat_parse(struct avow_policy_reader *r, struct avow_bytes text);
 

@@ -8,7 +8,8 @@
 #define VERSION_MAX 1u        /* of the runtime policy */
 #define LEGACY_VERSION_MAX 5u /* of the allowlist before it */
 #define GENERATOR_MAX 3u
-#define KEY_SHOWN 80 /* characters of a name in a message */
+#define HEADER_VERSION_MAX 1u /* of our own header */
+#define KEY_SHOWN 80          /* characters of a name in a message */
 
 enum key {
     KEY_DIGESTS,
@@ -20,11 +21,12 @@ enum key {
     KEY_VERIFICATION_KEYS,
     KEY_META,
     KEY_RELEASE,
+    KEY_AVOW,
     KEYS
 };
-static const char *const key_names[KEYS] = {"digests",           "hashes",  "excludes",
-                                            "keyrings",          "ima-buf", "ima",
-                                            "verification-keys", "meta",    "release"};
+static const char *const key_names[KEYS] = {"digests", "hashes", "excludes",          "keyrings",
+                                            "ima-buf", "ima",    "verification-keys", "meta",
+                                            "release", "avow"};
 static const char *const key_paths[KEYS] = {"$.digests",
                                             "$.hashes",
                                             "$.excludes",
@@ -33,7 +35,8 @@ static const char *const key_paths[KEYS] = {"$.digests",
                                             "$.ima",
                                             "$[\"verification-keys\"]",
                                             "$.meta",
-                                            "$.release"};
+                                            "$.release",
+                                            "$.avow"};
 
 struct reader {
     struct avow_policy_reader *out;
@@ -57,11 +60,14 @@ static int shown(struct avow_str s)
     return s.len < KEY_SHOWN ? (int)s.len : KEY_SHOWN;
 }
 
-/* A key that nobody reads might be a demand, or a misspelt one ("exclude"): refused. */
-static enum avow_rc unknown_key(const struct reader *r, const char *where, struct avow_str key)
+/* Keylime ignores it, so a policy of Keylime's may have it; whoever misspelt "excludes" is told. */
+static enum avow_rc unknown_key(struct reader *r, const char *where, struct avow_str key)
 {
-    return avow_err_set(r->out->err, AVOW_PARSE, 0, "%s[\"%.*s\"]: unknown key", where, shown(key),
-                        key.ptr);
+    enum avow_rc rc =
+        avow_policy_warn(r->out, "%s[\"%.*s\"]: unknown key, not used", where, shown(key), key.ptr);
+    if (!rc)
+        (void)avow_json_skip(&r->j, NULL);
+    return rc;
 }
 
 /* Index of the key, n if it is none; AVOW_PARSE if it was there before. */
@@ -198,9 +204,8 @@ static enum avow_rc read_meta(struct reader *r)
         enum avow_rc rc = find_key(r, names, AVOW_ARRAY_LEN(names), key, &seen, &which);
         if (rc)
             return avow_err_wrap(r->out->err, rc, "$.meta");
-        if (which == AVOW_ARRAY_LEN(names))
-            return unknown_key(r, "$.meta", key);
-        rc = read_meta_value(r, which);
+        rc = which == AVOW_ARRAY_LEN(names) ? unknown_key(r, "$.meta", key)
+                                            : read_meta_value(r, which);
         if (rc)
             return rc;
     }
@@ -271,6 +276,38 @@ static enum avow_rc read_verification_keys(struct reader *r)
     return avow_policy_put(r->out, AVOW_POLICY_ITEM_VERIFICATION_KEYS, s);
 }
 
+/* Our own header. What it does not know is refused: it might be a demand. */
+static enum avow_rc read_avow(struct reader *r)
+{
+    static const char *const names[] = {"version", "strict_excludes"};
+    bool first = true, strict = false;
+    unsigned seen = 0;
+    struct avow_str key;
+    size_t which;
+    if (avow_json_peek(&r->j) != AVOW_JSON_OBJECT || !avow_json_enter(&r->j, AVOW_JSON_OBJECT))
+        return refuse(r, "$.avow", "not an object");
+    while (avow_json_member(&r->j, &first, &key)) {
+        enum avow_rc rc = find_key(r, names, AVOW_ARRAY_LEN(names), key, &seen, &which);
+        if (rc)
+            return avow_err_wrap(r->out->err, rc, "$.avow");
+        if (which == AVOW_ARRAY_LEN(names))
+            return avow_err_set(r->out->err, AVOW_PARSE, 0, "$.avow[\"%.*s\"]: unknown key",
+                                shown(key), key.ptr);
+        if (which == 0) {
+            const uint8_t *at = r->j.p;
+            bool known = avow_json_integer(&r->j, HEADER_VERSION_MAX);
+            if (!known || (r->j.p > at && r->j.p[-1] == '0'))
+                return refuse(r, "$.avow.version", "not 1");
+        } else if (!avow_json_bool(&r->j, &strict)) {
+            return refuse(r, "$.avow.strict_excludes", "not true or false");
+        }
+    }
+    if (!r->j.failed && !(seen & 1u))
+        return refuse(r, "$.avow", "no version");
+    return strict ? avow_policy_put(r->out, AVOW_POLICY_ITEM_STRICT_EXCLUDES, AVOW_STR_LIT(""))
+                  : AVOW_OK;
+}
+
 static enum avow_rc read_key(struct reader *r, size_t key)
 {
     enum avow_json_kind kind;
@@ -290,6 +327,8 @@ static enum avow_rc read_key(struct reader *r, size_t key)
         return read_verification_keys(r);
     case KEY_META:
         return read_meta(r);
+    case KEY_AVOW:
+        return read_avow(r);
     case KEY_RELEASE: /* documented, used by nobody */
     default:
         kind = avow_json_peek(&r->j);

@@ -4,7 +4,12 @@
 
 #include "avow/base/hex.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #include "avow/base/banned.h"
+
+#define WARNING_MAX 240u
 
 enum avow_rc avow_policy_put(struct avow_policy_reader *r, enum avow_policy_item item,
                              struct avow_str name)
@@ -21,10 +26,39 @@ enum avow_rc avow_policy_put_name(struct avow_policy_reader *r, enum avow_policy
     return avow_policy_put(r, item, name);
 }
 
-/* A digest has no algorithm in the text: its length says which one it is. */
+enum avow_rc avow_policy_warn(struct avow_policy_reader *r, const char *fmt, ...)
+{
+    char text[WARNING_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    size_t len = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
+    return avow_policy_put(r, AVOW_POLICY_ITEM_WARNING, (struct avow_str){text, len});
+}
+
+/* A digest has no algorithm in the text: its length says which one it is. SHA-224 (28 bytes) is in
+ * Keylime's lists, and no entry of a list that we judge has one. */
 static bool is_digest_len(size_t bytes)
 {
-    return bytes == 20 || bytes == 32 || bytes == 48 || bytes == 64;
+    return bytes == 20 || bytes == 28 || bytes == 32 || bytes == 48 || bytes == 64;
+}
+
+/* "sha256:hex", as some lists of boot_aggregate have it: the name must fit the length. */
+static bool drop_algorithm(struct avow_str *hex)
+{
+    static const struct {
+        const char *prefix;
+        size_t digits;
+    } names[] = {{"sha1:", 40}, {"sha256:", 64}, {"sha384:", 96}, {"sha512:", 128}};
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(names); i++) {
+        size_t n = strlen(names[i].prefix);
+        if (avow_str_starts(*hex, names[i].prefix)) {
+            *hex = (struct avow_str){hex->ptr + n, hex->len - n};
+            return hex->len == names[i].digits;
+        }
+    }
+    return true;
 }
 
 enum avow_rc avow_policy_put_digest(struct avow_policy_reader *r, enum avow_policy_item item,
@@ -36,6 +70,8 @@ enum avow_rc avow_policy_put_digest(struct avow_policy_reader *r, enum avow_poli
                             name.len, AVOW_POLICY_NAME_LEN_MAX);
     if (++r->digests > AVOW_POLICY_DIGESTS_MAX)
         return avow_err_set(r->err, AVOW_LIMIT, 0, "more than %u digests", AVOW_POLICY_DIGESTS_MAX);
+    if (!drop_algorithm(&hex))
+        return avow_err_set(r->err, AVOW_PARSE, 0, "the digest does not fit its algorithm");
     if (hex.len % 2 || !is_digest_len(hex.len / 2))
         return avow_err_set(r->err, AVOW_PARSE, 0,
                             "a digest of %zu hex digits is of no known algorithm", hex.len);

@@ -26,8 +26,8 @@ enum avow_policy_match {
     AVOW_POLICY_REGEX_LIMIT, /* an exclude could not be decided: not excluded, and said so (PROTOCOL
                                 R30) */
 };
-/* Judges a file digest. `strict`: excludes match whole paths, else prefixes as Keylime's re.match
- * does. */
+/* Judges a file digest. `strict`, or the policy's own header: excludes match whole paths, else
+ * prefixes as Keylime's re.match does. */
 enum avow_policy_match avow_runtime_policy_match(const struct avow_runtime_policy *p,
                                                  struct avow_str path, struct avow_bytes digest,
                                                  bool strict);
@@ -80,9 +80,13 @@ const char *avow_policy_note_text(unsigned note);
 struct avow_runtime_policy_stats {
     size_t paths, digests, excludes;
     size_t literal_excludes; /* of them, those that need no regular expression */
-    size_t memory;  /* bytes that the compiled form occupies, without the compiled expressions */
-    unsigned notes; /* AVOW_POLICY_NOTE_* */
+    size_t memory;   /* bytes that the compiled form occupies, without the compiled expressions */
+    unsigned notes;  /* AVOW_POLICY_NOTE_* */
+    size_t warnings; /* what in the text is not used */
 };
+#define AVOW_POLICY_WARNINGS_KEPT 16u
+/* One of the first warnings: JSON path and reason. Borrowed from `p`; empty behind the last. */
+struct avow_str avow_runtime_policy_warning(const struct avow_runtime_policy *p, size_t index);
 void avow_runtime_policy_stats_get(const struct avow_runtime_policy *p,
                                    struct avow_runtime_policy_stats *out);
 

@@ -17,14 +17,16 @@
 /* DIGEST, KEYRING and IMA_BUF with an empty value: a list of that name begins; refuse it if the
  * name was there before. */
 enum avow_policy_item {
-    AVOW_POLICY_ITEM_DIGEST,            /* name: path; value: digest of 20, 32, 48 or 64 bytes */
-    AVOW_POLICY_ITEM_EXCLUDE,           /* name: expression */
-    AVOW_POLICY_ITEM_KEYRING,           /* name, value: digest */
-    AVOW_POLICY_ITEM_IMA_BUF,           /* name, value: digest */
-    AVOW_POLICY_ITEM_IGNORED_KEYRING,   /* name */
+    AVOW_POLICY_ITEM_DIGEST,          /* name: path; value: digest of 20, 28, 32, 48 or 64 bytes */
+    AVOW_POLICY_ITEM_EXCLUDE,         /* name: expression */
+    AVOW_POLICY_ITEM_KEYRING,         /* name, value: digest */
+    AVOW_POLICY_ITEM_IMA_BUF,         /* name, value: digest */
+    AVOW_POLICY_ITEM_IGNORED_KEYRING, /* name */
     AVOW_POLICY_ITEM_VERIFICATION_KEYS, /* name: the text, not empty */
     AVOW_POLICY_ITEM_DM_POLICY,         /* name: canonical JSON text */
-    AVOW_POLICY_ITEM_LEGACY             /* one of the older forms */
+    AVOW_POLICY_ITEM_LEGACY,            /* one of the older forms */
+    AVOW_POLICY_ITEM_STRICT_EXCLUDES,   /* our header: excludes match whole paths */
+    AVOW_POLICY_ITEM_WARNING            /* name: the JSON path of what is not used, and why */
 };
 /* Called for each item in the order of the text; name and value are borrowed for the call. A
  * failure ends the parse, and its message gets the place in front. */
@@ -34,9 +36,10 @@ struct avow_policy_sink {
                          struct avow_bytes value, struct avow_err *err);
 };
 
-/* Unknown keys, unknown digest lengths, duplicate keys and wrong types are errors: a policy is
- * understood or refused. Errors: AVOW_PARSE (the message has the JSON path or the line, and the
- * reason), AVOW_LIMIT, AVOW_NOMEM, and the sink's. */
+/* An unknown key is a warning in Keylime's sections, as Keylime ignores it too, and an error in our
+ * own ("avow"). Unknown digest lengths, duplicate keys and wrong types are errors. Errors:
+ * AVOW_PARSE (the message has the JSON path or the line, and the reason), AVOW_LIMIT, AVOW_NOMEM,
+ * and the sink's. */
 enum avow_rc avow_policy_text_parse(struct avow_bytes text, const struct avow_policy_sink *sink,
                                     struct avow_err *err) AVOW_MUST_CHECK;
 
