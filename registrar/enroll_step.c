@@ -120,7 +120,7 @@ static void keep_stored(const struct avow_enroll_view *v, const struct avow_regi
 {
     const struct avow_claim *old = &v->agent->claim;
     bool keeps_cert = in->cert == AVOW_CERT_ABSENT && old->ek_certs.len > 0;
-    bool keeps_device = !claim->iak_certs.len && old->iak_certs.len > 0 && same_ak(v, claim);
+    bool keeps_device = !in->device_given && old->iak_certs.len > 0 && same_ak(v, claim);
     if (keeps_cert)
         claim->ek_certs = old->ek_certs;
     if (keeps_device) {

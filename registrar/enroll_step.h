@@ -85,6 +85,7 @@ enum avow_cert_given { AVOW_CERT_ABSENT, AVOW_CERT_NULL, AVOW_CERT_GIVEN };
 struct avow_register_in {
     struct avow_claim claim; /* parsed and judged; ek_certs empty unless given */
     enum avow_cert_given cert;
+    bool device_given;               /* IAK and IDevID came; proven, they are in the claim */
     struct avow_str ek_hash_id;      /* avow_ek_hash_id */
     uint8_t secret[AVOW_SECRET_LEN]; /* fresh random bytes */
 };

@@ -224,6 +224,7 @@ static enum avow_rc judge_certs(struct enrolling *e, struct registering *r,
     enum avow_rc rc =
         avow_ek_judge(r->ek, body->ekcert, stores->ek, context.now_ms, &e->arena, claim, err);
     bool wanted = mode == AVOW_IDENTITY_IAK_IDEVID || mode == AVOW_IDENTITY_EITHER;
+    r->in.device_given = avow_iak_is_given(&body->iak);
     if (!rc && (wanted || (mode == AVOW_IDENTITY_DEFAULT && stores->device)))
         rc = avow_iak_judge(&context, &body->iak, &e->arena, claim, &iak, err);
     return rc ? rc : avow_trust_join(mode, &iak, &e->arena, claim, err);
