@@ -272,10 +272,22 @@ void avow_store_close(struct avow_store *s)
     free(s);
 }
 
+/* With a WAL, SQLite goes on writing into a file that was moved away or deleted: what is answered
+ * 200 would be in no database that anybody finds again. */
+static enum avow_rc check_in_place(struct avow_store *s, struct avow_err *err)
+{
+    int moved = 0;
+    if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
+        return avow_err_set(err, AVOW_IO, 0, "database: %s was moved away or deleted", s->path);
+    return AVOW_OK;
+}
+
 enum avow_rc avow_store_begin(struct avow_store *s, struct avow_err *err)
 {
     pthread_mutex_lock(&s->mutex);
-    enum avow_rc rc = avow_sql_run(s, avow_sql_get(s, AVOW_SQL_BEGIN), err);
+    enum avow_rc rc = check_in_place(s, err);
+    if (!rc)
+        rc = avow_sql_run(s, avow_sql_get(s, AVOW_SQL_BEGIN), err);
     if (rc)
         pthread_mutex_unlock(&s->mutex);
     return rc;

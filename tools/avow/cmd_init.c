@@ -356,15 +356,30 @@ static enum avow_rc write_configs(const struct init_opts *o, struct avow_err *er
         {"tenant_key", "/tenant/sign.pem"},
         {"ledger", "/ledger"},
         {"# CA certificates of your TPM vendors, PEM or DER", NULL},
-        {"ek_cert_store", "/ek-ca"}};
+        {"ek_cert_store", "/ek-ca"},
+        {"# for `avow registrar`: address, its CA, the administrator's certificate", NULL},
+        {"registrar_url = https://127.0.0.1:8891", NULL},
+        {"registrar_ca", "/tls/ca.pem"},
+        {"registrar_cert", "/tls/admin.pem"},
+        {"registrar_key", "/tls/admin.key"}};
     static const struct conf_line agent[] = {{"[agent]", NULL}, {"root", "/root/root.pem"}};
     static const struct conf_line worker[] = {
         {"[worker]", NULL}, {"root", "/root/root.pem"}, {"keys", "/worker"}};
     static const struct conf_line registrar[] = {
-        {"[registrar]", NULL},           {"db", "/registrar/registrar.sqlite"},
-        {"ek_cert_store", "/ek-ca"},     {"[keys]", NULL},
-        {"sign", "/registrar/sign.pem"}, {"[trust]", NULL},
-        {"root", "/root/root.pem"},      {"bundle", "/root/bundle.avro"}};
+        {"[registrar]", NULL},
+        {"db", "/registrar/registrar.sqlite"},
+        {"ek_cert_store", "/ek-ca"},
+        {"# whoever has a client certificate of tls_ca administers", NULL},
+        {"https_listen = 127.0.0.1:8891", NULL},
+        {"tls_cert", "/tls/registrar.pem"},
+        {"tls_key", "/tls/registrar.key"},
+        {"tls_ca", "/tls/ca.pem"},
+        {"backup_dir", "/registrar"},
+        {"[keys]", NULL},
+        {"sign", "/registrar/sign.pem"},
+        {"[trust]", NULL},
+        {"root", "/root/root.pem"},
+        {"bundle", "/root/bundle.avro"}};
     const struct {
         const char *program;
         const struct conf_line *lines;

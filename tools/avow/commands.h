@@ -28,6 +28,13 @@ enum avow_exit avow_cmd_keys_root(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_resign(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_retire(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_revoke(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_registrar_list(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_registrar_status(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_registrar_rm(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_registrar_allow(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_registrar_backup(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_registrar_republish(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_registrar_store(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_doctor(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_enroll(struct avow_cli *cli, int argc, char **argv);
 

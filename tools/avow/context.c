@@ -27,6 +27,13 @@ static const struct avow_conf_option options[] = {
      "folder that keeps every record this CLI signed, and the newest bundle it saw (without it: "
      "$XDG_STATE_HOME/avow)",
      NULL},
+    {"cli", "registrar_url", AVOW_CONF_STR, NULL, 0, 0, NULL,
+     "https:// address of the registrar, for `registrar` commands", NULL},
+    {"cli", "registrar_ca", AVOW_CONF_PATH, NULL, 0, 0, NULL,
+     "PEM file: the CA of the registrar's certificate", NULL},
+    {"cli", "registrar_cert", AVOW_CONF_PATH, NULL, 0, 0, NULL,
+     "PEM file: the administrator's client certificate", NULL},
+    {"cli", "registrar_key", AVOW_CONF_PATH, NULL, 0, 0, NULL, "PEM file: its private key", NULL},
     {"topic", "prefix", AVOW_CONF_STR, "avow.", 0, 0, NULL, "prefix of every topic", NULL},
 };
 

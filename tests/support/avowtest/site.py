@@ -193,7 +193,7 @@ class Site:
         self.workers: dict[str, Proc] = {}
         self.registrar: Proc | None = None
         self.broker: Broker | None = None
-        self.registrar_port = 0
+        self.registrar_port = self.registrar_https_port = 0
 
     # --- life
 
@@ -259,7 +259,7 @@ class Site:
             self.broker = DevBroker(self.folder, self.bin, self.partitions)
 
     def init(self) -> None:
-        self.registrar_port = free_port()
+        self.registrar_port, self.registrar_https_port = free_port(), free_port()
         self.avow(
             "init",
             str(self.dir),
@@ -295,6 +295,8 @@ class Site:
                 self.dir / "conf" / "registrar.conf",
                 "--set",
                 f"registrar.http_listen=127.0.0.1:{self.registrar_port}",
+                "--set",
+                f"registrar.https_listen=127.0.0.1:{self.registrar_https_port}",
             ],
             self.folder / "registrar.log",
         )
