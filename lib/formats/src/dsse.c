@@ -1,7 +1,7 @@
 /* dsse.c - see dsse.h. */
 #include "avow/formats/dsse.h"
 
-#include "json_pull.h"
+#include "avow/formats/json_pull.h"
 
 #include "avow/base/cleanup.h"
 #include "avow/base/hex.h"

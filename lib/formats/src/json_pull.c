@@ -1,5 +1,5 @@
 /* json_pull.c - see json_pull.h. */
-#include "json_pull.h"
+#include "avow/formats/json_pull.h"
 
 #include <stdlib.h>
 

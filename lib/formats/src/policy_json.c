@@ -1,7 +1,7 @@
 /* policy_json.c - the JSON forms of a runtime policy. See policy_text.h. */
 #include "policy_internal.h"
 
-#include "json_pull.h"
+#include "avow/formats/json_pull.h"
 
 #include "avow/base/banned.h"
 

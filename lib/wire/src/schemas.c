@@ -1951,6 +1951,36 @@ static const char state_text[] =
     "      \"avow.max\": 66\n"
     "    },\n"
     "    {\n"
+    "      \"name\": \"learned\",\n"
+    "      \"type\": {\n"
+    "        \"type\": \"array\",\n"
+    "        \"items\": {\n"
+    "          \"type\": \"record\",\n"
+    "          \"name\": \"LearnedKey\",\n"
+    "          \"doc\": \"A key of a keyring; the lists that taught it refer to it.\",\n"
+    "          \"fields\": [\n"
+    "            {\n"
+    "              \"name\": \"keyring\",\n"
+    "              \"type\": \"string\",\n"
+    "              \"avow.max\": 64\n"
+    "            },\n"
+    "            {\n"
+    "              \"name\": \"key_id\",\n"
+    "              \"type\": \"long\",\n"
+    "              \"avow.range\": \"u32\"\n"
+    "            },\n"
+    "            {\n"
+    "              \"name\": \"spki\",\n"
+    "              \"type\": \"bytes\",\n"
+    "              \"avow.max\": 560\n"
+    "            }\n"
+    "          ]\n"
+    "        }\n"
+    "      },\n"
+    "      \"doc\": \"One that no list refers to is free to be replaced.\",\n"
+    "      \"avow.max_items\": 12\n"
+    "    },\n"
+    "    {\n"
     "      \"name\": \"ima\",\n"
     "      \"type\": [\n"
     "        \"null\",\n"
@@ -2027,59 +2057,37 @@ static const char state_text[] =
     "              \"avow.max_items\": 4\n"
     "            },\n"
     "            {\n"
-    "              \"name\": \"keyrings\",\n"
+    "              \"name\": \"keys\",\n"
     "              \"type\": {\n"
     "                \"type\": \"array\",\n"
     "                \"items\": {\n"
     "                  \"type\": \"record\",\n"
-    "                  \"name\": \"Keyring\",\n"
-    "                  \"doc\": \"Keys learned from ima-buf entries.\",\n"
+    "                  \"name\": \"KeyRef\",\n"
+    "                  \"doc\": \"A key that an ima-buf entry of this list taught.\",\n"
     "                  \"fields\": [\n"
     "                    {\n"
-    "                      \"name\": \"name\",\n"
-    "                      \"type\": \"string\",\n"
-    "                      \"avow.max\": 64\n"
+    "                      \"name\": \"key\",\n"
+    "                      \"type\": \"int\",\n"
+    "                      \"doc\": \"Index in learned.\",\n"
+    "                      \"avow.range\": \"u16\"\n"
     "                    },\n"
     "                    {\n"
-    "                      \"name\": \"keys\",\n"
-    "                      \"type\": {\n"
-    "                        \"type\": \"array\",\n"
-    "                        \"items\": {\n"
-    "                          \"type\": \"record\",\n"
-    "                          \"name\": \"LearnedKey\",\n"
-    "                          \"doc\": \"A learned key.\",\n"
-    "                          \"fields\": [\n"
-    "                            {\n"
-    "                              \"name\": \"key_id\",\n"
-    "                              \"type\": \"long\",\n"
-    "                              \"avow.range\": \"u32\"\n"
-    "                            },\n"
-    "                            {\n"
-    "                              \"name\": \"spki\",\n"
-    "                              \"type\": \"bytes\",\n"
-    "                              \"avow.max\": 1024\n"
-    "                            },\n"
-    "                            {\n"
-    "                              \"name\": \"entry\",\n"
-    "                              \"type\": \"long\",\n"
-    "                              \"doc\": \"IMA entry that taught it.\",\n"
-    "                              \"avow.range\": \"u63\"\n"
-    "                            }\n"
-    "                          ]\n"
-    "                        }\n"
-    "                      },\n"
-    "                      \"avow.max_items\": 256\n"
+    "                      \"name\": \"entry\",\n"
+    "                      \"type\": \"long\",\n"
+    "                      \"doc\": \"IMA entry that taught it; it counts as proven with"
+    " that entry.\",\n"
+    "                      \"avow.range\": \"u63\"\n"
     "                    }\n"
     "                  ]\n"
     "                }\n"
     "              },\n"
-    "              \"avow.max_items\": 16\n"
+    "              \"avow.max_items\": 12\n"
     "            },\n"
     "            {\n"
     "              \"name\": \"dm\",\n"
     "              \"type\": \"bytes\",\n"
-    "              \"doc\": \"Device-mapper state.\",\n"
-    "              \"avow.max\": 16384\n"
+    "              \"doc\": \"Device-mapper state (lib/core/src/dm_state.h).\",\n"
+    "              \"avow.max\": 1024\n"
     "            }\n"
     "          ]\n"
     "        }\n"
@@ -2450,6 +2458,21 @@ static const char state_text[] =
     "                }\n"
     "              },\n"
     "              \"avow.max_items\": 4\n"
+    "            },\n"
+    "            {\n"
+    "              \"name\": \"keys\",\n"
+    "              \"type\": {\n"
+    "                \"type\": \"array\",\n"
+    "                \"items\": \"KeyRef\"\n"
+    "              },\n"
+    "              \"doc\": \"Learned so far.\",\n"
+    "              \"avow.max_items\": 12\n"
+    "            },\n"
+    "            {\n"
+    "              \"name\": \"dm\",\n"
+    "              \"type\": \"bytes\",\n"
+    "              \"doc\": \"Device-mapper state so far.\",\n"
+    "              \"avow.max\": 1024\n"
     "            }\n"
     "          ]\n"
     "        }\n"
@@ -3063,12 +3086,9 @@ enum {
     NEED_REVOCATION_FINDINGS = NEED(16, struct avow_finding),
     NEED_REVOCATION_DROPPED = NEED_REVOCATION_FINDINGS + NEED(24, struct avow_drop_count),
     NEED_REVOCATION = NEED_REVOCATION_DROPPED,
-    NEED_KEYRING_KEYS = NEED(256, struct avow_learned_key),
-    NEED_KEYRING = NEED_KEYRING_KEYS,
     NEED_IMA_POSITION_PCRS = NEED(4, struct avow_ima_pcr),
-    NEED_IMA_POSITION_KEYRINGS =
-        NEED_IMA_POSITION_PCRS + NEED(16, struct avow_keyring) + 16 * NEED_KEYRING,
-    NEED_IMA_POSITION = NEED_IMA_POSITION_KEYRINGS,
+    NEED_IMA_POSITION_KEYS = NEED_IMA_POSITION_PCRS + NEED(12, struct avow_key_ref),
+    NEED_IMA_POSITION = NEED_IMA_POSITION_KEYS,
     NEED_PENDING_QUOTE_VALUES = NEED(24, struct avow_bytes),
     NEED_PENDING_QUOTE = NEED_PENDING_QUOTE_VALUES,
     NEED_FOLD_CHAIN_NOW = NEED(4, struct avow_bytes),
@@ -3079,9 +3099,11 @@ enum {
     NEED_OPEN_FOLD_PCRS = NEED_OPEN_FOLD_PROVEN + NEED(4, uint16_t),
     NEED_OPEN_FOLD_CHAINS =
         NEED_OPEN_FOLD_PCRS + NEED(4, struct avow_fold_chain) + 4 * NEED_FOLD_CHAIN,
-    NEED_OPEN_FOLD = NEED_OPEN_FOLD_CHAINS,
+    NEED_OPEN_FOLD_KEYS = NEED_OPEN_FOLD_CHAINS + NEED(12, struct avow_key_ref),
+    NEED_OPEN_FOLD = NEED_OPEN_FOLD_KEYS,
     NEED_STATE_HEADS = NEED(8, struct avow_head_ref),
-    NEED_STATE_IMA = NEED_STATE_HEADS + NEED_IMA_POSITION,
+    NEED_STATE_LEARNED = NEED_STATE_HEADS + NEED(12, struct avow_learned_key),
+    NEED_STATE_IMA = NEED_STATE_LEARNED + NEED_IMA_POSITION,
     NEED_STATE_REBASE = NEED_STATE_IMA + NEED_IMA_POSITION,
     NEED_STATE_PENDING = NEED_STATE_REBASE + NEED_PENDING_QUOTE,
     NEED_STATE_PCR_VALUES = NEED_STATE_PENDING + NEED(24, struct avow_bytes),
@@ -3201,7 +3223,7 @@ const struct avow_wire_schema avow_wire_revocation_schema = {
 const struct avow_wire_schema avow_wire_state_schema = {
     .name = "avow.State",
     .record = "state",
-    .fingerprint = 0x67a19e0afca778e5u,
+    .fingerprint = 0xcedd1419c70cfde4u,
     .max_value = 65536,
     .json = state_text,
 };

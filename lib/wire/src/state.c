@@ -25,6 +25,27 @@ static void print_as_of(struct avow_js *j, const struct avow_as_of *v)
     avow_js_u64(j, "service_ms", v->service_ms);
 }
 
+static void decode_learned_key(struct avow_dec *d, struct avow_learned_key *v)
+{
+    v->keyring = avow_dec_str(d, "keyring", 64);
+    v->key_id = avow_dec_u32(d, "key_id");
+    v->spki = avow_dec_bytes(d, "spki", 560);
+}
+
+static void encode_learned_key(struct avow_enc *e, const struct avow_learned_key *v)
+{
+    avow_enc_str(e, "keyring", 64, v->keyring);
+    avow_enc_u32(e, "key_id", v->key_id);
+    avow_enc_bytes(e, "spki", 560, v->spki);
+}
+
+static void print_learned_key(struct avow_js *j, const struct avow_learned_key *v)
+{
+    avow_js_str(j, "keyring", v->keyring);
+    avow_js_u64(j, "key_id", v->key_id);
+    avow_js_bytes(j, "spki", v->spki);
+}
+
 static void decode_ima_pcr(struct avow_dec *d, struct avow_ima_pcr *v)
 {
     v->index = avow_dec_u16(d, "index");
@@ -46,68 +67,22 @@ static void print_ima_pcr(struct avow_js *j, const struct avow_ima_pcr *v)
     avow_js_bytes(j, "claimed", v->claimed);
 }
 
-static void decode_learned_key(struct avow_dec *d, struct avow_learned_key *v)
+static void decode_key_ref(struct avow_dec *d, struct avow_key_ref *v)
 {
-    v->key_id = avow_dec_u32(d, "key_id");
-    v->spki = avow_dec_bytes(d, "spki", 1024);
+    v->key = avow_dec_u16(d, "key");
     v->entry = avow_dec_u63(d, "entry");
 }
 
-static void encode_learned_key(struct avow_enc *e, const struct avow_learned_key *v)
+static void encode_key_ref(struct avow_enc *e, const struct avow_key_ref *v)
 {
-    avow_enc_u32(e, "key_id", v->key_id);
-    avow_enc_bytes(e, "spki", 1024, v->spki);
+    avow_enc_u16(e, "key", v->key);
     avow_enc_u63(e, "entry", v->entry);
 }
 
-static void print_learned_key(struct avow_js *j, const struct avow_learned_key *v)
+static void print_key_ref(struct avow_js *j, const struct avow_key_ref *v)
 {
-    avow_js_u64(j, "key_id", v->key_id);
-    avow_js_bytes(j, "spki", v->spki);
+    avow_js_u64(j, "key", v->key);
     avow_js_u64(j, "entry", v->entry);
-}
-
-static void decode_keyring_keys(struct avow_dec *d, struct avow_keyring *v)
-{
-    struct avow_dec_array a = avow_dec_array(d, "keys", 256, sizeof *v->keys, 3);
-    for (struct avow_learned_key *item; (item = avow_dec_next(d, &a));)
-        decode_learned_key(d, item);
-    v->keys = a.items;
-    v->keys_count = avow_dec_array_end(d, &a);
-}
-
-static void decode_keyring(struct avow_dec *d, struct avow_keyring *v)
-{
-    v->name = avow_dec_str(d, "name", 64);
-    decode_keyring_keys(d, v);
-}
-
-static void encode_keyring_keys(struct avow_enc *e, const struct avow_keyring *v)
-{
-    size_t n = avow_enc_array(e, "keys", 256, v->keys_count);
-    for (size_t i = 0; i < n; i++) {
-        avow_enc_item(e, i);
-        encode_learned_key(e, &v->keys[i]);
-    }
-    avow_enc_array_end(e);
-}
-
-static void encode_keyring(struct avow_enc *e, const struct avow_keyring *v)
-{
-    avow_enc_str(e, "name", 64, v->name);
-    encode_keyring_keys(e, v);
-}
-
-static void print_keyring(struct avow_js *j, const struct avow_keyring *v)
-{
-    avow_js_str(j, "name", v->name);
-    avow_js_open(j, "keys", '[');
-    for (size_t i = 0; i < v->keys_count; i++) {
-        avow_js_open(j, NULL, '{');
-        print_learned_key(j, &v->keys[i]);
-        avow_js_close(j, '}');
-    }
-    avow_js_close(j, ']');
 }
 
 static void decode_ima_position_pcrs(struct avow_dec *d, struct avow_ima_position *v)
@@ -119,13 +94,13 @@ static void decode_ima_position_pcrs(struct avow_dec *d, struct avow_ima_positio
     v->pcrs_count = avow_dec_array_end(d, &a);
 }
 
-static void decode_ima_position_keyrings(struct avow_dec *d, struct avow_ima_position *v)
+static void decode_ima_position_keys(struct avow_dec *d, struct avow_ima_position *v)
 {
-    struct avow_dec_array a = avow_dec_array(d, "keyrings", 16, sizeof *v->keyrings, 2);
-    for (struct avow_keyring *item; (item = avow_dec_next(d, &a));)
-        decode_keyring(d, item);
-    v->keyrings = a.items;
-    v->keyrings_count = avow_dec_array_end(d, &a);
+    struct avow_dec_array a = avow_dec_array(d, "keys", 12, sizeof *v->keys, 2);
+    for (struct avow_key_ref *item; (item = avow_dec_next(d, &a));)
+        decode_key_ref(d, item);
+    v->keys = a.items;
+    v->keys_count = avow_dec_array_end(d, &a);
 }
 
 static void decode_ima_position(struct avow_dec *d, struct avow_ima_position *v)
@@ -135,8 +110,8 @@ static void decode_ima_position(struct avow_dec *d, struct avow_ima_position *v)
     v->proven_count = avow_dec_u63(d, "proven_count");
     v->claimed_count = avow_dec_u63(d, "claimed_count");
     decode_ima_position_pcrs(d, v);
-    decode_ima_position_keyrings(d, v);
-    v->dm = avow_dec_bytes(d, "dm", 16384);
+    decode_ima_position_keys(d, v);
+    v->dm = avow_dec_bytes(d, "dm", 1024);
 }
 
 static void encode_ima_position_pcrs(struct avow_enc *e, const struct avow_ima_position *v)
@@ -149,12 +124,12 @@ static void encode_ima_position_pcrs(struct avow_enc *e, const struct avow_ima_p
     avow_enc_array_end(e);
 }
 
-static void encode_ima_position_keyrings(struct avow_enc *e, const struct avow_ima_position *v)
+static void encode_ima_position_keys(struct avow_enc *e, const struct avow_ima_position *v)
 {
-    size_t n = avow_enc_array(e, "keyrings", 16, v->keyrings_count);
+    size_t n = avow_enc_array(e, "keys", 12, v->keys_count);
     for (size_t i = 0; i < n; i++) {
         avow_enc_item(e, i);
-        encode_keyring(e, &v->keyrings[i]);
+        encode_key_ref(e, &v->keys[i]);
     }
     avow_enc_array_end(e);
 }
@@ -166,8 +141,8 @@ static void encode_ima_position(struct avow_enc *e, const struct avow_ima_positi
     avow_enc_u63(e, "proven_count", v->proven_count);
     avow_enc_u63(e, "claimed_count", v->claimed_count);
     encode_ima_position_pcrs(e, v);
-    encode_ima_position_keyrings(e, v);
-    avow_enc_bytes(e, "dm", 16384, v->dm);
+    encode_ima_position_keys(e, v);
+    avow_enc_bytes(e, "dm", 1024, v->dm);
 }
 
 static void print_ima_position(struct avow_js *j, const struct avow_ima_position *v)
@@ -183,10 +158,10 @@ static void print_ima_position(struct avow_js *j, const struct avow_ima_position
         avow_js_close(j, '}');
     }
     avow_js_close(j, ']');
-    avow_js_open(j, "keyrings", '[');
-    for (size_t i = 0; i < v->keyrings_count; i++) {
+    avow_js_open(j, "keys", '[');
+    for (size_t i = 0; i < v->keys_count; i++) {
         avow_js_open(j, NULL, '{');
-        print_keyring(j, &v->keyrings[i]);
+        print_key_ref(j, &v->keys[i]);
         avow_js_close(j, '}');
     }
     avow_js_close(j, ']');
@@ -431,6 +406,15 @@ static void decode_open_fold_chains(struct avow_dec *d, struct avow_open_fold *v
     v->chains_count = avow_dec_array_end(d, &a);
 }
 
+static void decode_open_fold_keys(struct avow_dec *d, struct avow_open_fold *v)
+{
+    struct avow_dec_array a = avow_dec_array(d, "keys", 12, sizeof *v->keys, 2);
+    for (struct avow_key_ref *item; (item = avow_dec_next(d, &a));)
+        decode_key_ref(d, item);
+    v->keys = a.items;
+    v->keys_count = avow_dec_array_end(d, &a);
+}
+
 static void decode_open_fold(struct avow_dec *d, struct avow_open_fold *v)
 {
     avow_dec_fixed(d, "tag", v->tag, sizeof v->tag);
@@ -458,6 +442,8 @@ static void decode_open_fold(struct avow_dec *d, struct avow_open_fold *v)
     decode_open_fold_proven(d, v);
     decode_open_fold_pcrs(d, v);
     decode_open_fold_chains(d, v);
+    decode_open_fold_keys(d, v);
+    v->dm = avow_dec_bytes(d, "dm", 1024);
 }
 
 static void encode_open_fold_proven(struct avow_enc *e, const struct avow_open_fold *v)
@@ -490,6 +476,16 @@ static void encode_open_fold_chains(struct avow_enc *e, const struct avow_open_f
     avow_enc_array_end(e);
 }
 
+static void encode_open_fold_keys(struct avow_enc *e, const struct avow_open_fold *v)
+{
+    size_t n = avow_enc_array(e, "keys", 12, v->keys_count);
+    for (size_t i = 0; i < n; i++) {
+        avow_enc_item(e, i);
+        encode_key_ref(e, &v->keys[i]);
+    }
+    avow_enc_array_end(e);
+}
+
 static void encode_open_fold(struct avow_enc *e, const struct avow_open_fold *v)
 {
     avow_enc_fixed(e, v->tag, sizeof v->tag);
@@ -517,6 +513,8 @@ static void encode_open_fold(struct avow_enc *e, const struct avow_open_fold *v)
     encode_open_fold_proven(e, v);
     encode_open_fold_pcrs(e, v);
     encode_open_fold_chains(e, v);
+    encode_open_fold_keys(e, v);
+    avow_enc_bytes(e, "dm", 1024, v->dm);
 }
 
 static void print_open_fold(struct avow_js *j, const struct avow_open_fold *v)
@@ -558,6 +556,14 @@ static void print_open_fold(struct avow_js *j, const struct avow_open_fold *v)
         avow_js_close(j, '}');
     }
     avow_js_close(j, ']');
+    avow_js_open(j, "keys", '[');
+    for (size_t i = 0; i < v->keys_count; i++) {
+        avow_js_open(j, NULL, '{');
+        print_key_ref(j, &v->keys[i]);
+        avow_js_close(j, '}');
+    }
+    avow_js_close(j, ']');
+    avow_js_bytes(j, "dm", v->dm);
 }
 
 static void decode_last_verdict(struct avow_dec *d, struct avow_last_verdict *v)
@@ -609,6 +615,15 @@ static void decode_state_heads(struct avow_dec *d, struct avow_state *v)
         avow_decode_head_ref(d, item);
     v->heads = a.items;
     v->heads_count = avow_dec_array_end(d, &a);
+}
+
+static void decode_state_learned(struct avow_dec *d, struct avow_state *v)
+{
+    struct avow_dec_array a = avow_dec_array(d, "learned", 12, sizeof *v->learned, 3);
+    for (struct avow_learned_key *item; (item = avow_dec_next(d, &a));)
+        decode_learned_key(d, item);
+    v->learned = a.items;
+    v->learned_count = avow_dec_array_end(d, &a);
 }
 
 static void decode_state_pcr_values(struct avow_dec *d, struct avow_state *v)
@@ -676,6 +691,7 @@ static void decode_state(struct avow_dec *d, struct avow_state *v)
     v->has_qualified_signer = avow_dec_some(d, "qualified_signer");
     if (v->has_qualified_signer)
         v->qualified_signer = avow_dec_bytes(d, "qualified_signer", 66);
+    decode_state_learned(d, v);
     v->has_ima = avow_dec_some(d, "ima");
     if (v->has_ima) {
         avow_dec_enter(d, "ima");
@@ -747,6 +763,16 @@ static void encode_state_heads(struct avow_enc *e, const struct avow_state *v)
     avow_enc_array_end(e);
 }
 
+static void encode_state_learned(struct avow_enc *e, const struct avow_state *v)
+{
+    size_t n = avow_enc_array(e, "learned", 12, v->learned_count);
+    for (size_t i = 0; i < n; i++) {
+        avow_enc_item(e, i);
+        encode_learned_key(e, &v->learned[i]);
+    }
+    avow_enc_array_end(e);
+}
+
 static void encode_state_pcr_values(struct avow_enc *e, const struct avow_state *v)
 {
     size_t n = avow_enc_array(e, "pcr_values", 24, v->pcr_values_count);
@@ -811,6 +837,7 @@ static void encode_state(struct avow_enc *e, const struct avow_state *v)
     avow_enc_bool(e, v->binding_partial);
     if (avow_enc_some(e, v->has_qualified_signer))
         avow_enc_bytes(e, "qualified_signer", 66, v->qualified_signer);
+    encode_state_learned(e, v);
     if (avow_enc_some(e, v->has_ima)) {
         avow_enc_enter(e, "ima");
         encode_ima_position(e, &v->ima);
@@ -909,6 +936,13 @@ static void print_state(struct avow_js *j, const struct avow_state *v)
         avow_js_bytes(j, NULL, v->qualified_signer);
         avow_js_some_end(j);
     }
+    avow_js_open(j, "learned", '[');
+    for (size_t i = 0; i < v->learned_count; i++) {
+        avow_js_open(j, NULL, '{');
+        print_learned_key(j, &v->learned[i]);
+        avow_js_close(j, '}');
+    }
+    avow_js_close(j, ']');
     if (avow_js_some(j, "ima", "avow.ImaPosition", v->has_ima)) {
         avow_js_open(j, NULL, '{');
         print_ima_position(j, &v->ima);

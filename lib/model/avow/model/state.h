@@ -13,6 +13,13 @@ struct avow_as_of {
     uint64_t service_ms;
 };
 
+/* A key of a keyring; the lists that taught it refer to it. */
+struct avow_learned_key {
+    struct avow_str keyring;
+    uint32_t key_id;
+    struct avow_bytes spki;
+};
+
 /* How template digests extend the quoted bank. */
 enum avow_ima_mode {
     AVOW_IMA_MODE_UNDETERMINED,
@@ -30,19 +37,12 @@ struct avow_ima_pcr {
     struct avow_bytes claimed;
 };
 
-/* A learned key. */
-struct avow_learned_key {
-    uint32_t key_id;
-    struct avow_bytes spki;
-    /* IMA entry that taught it. */
+/* A key that an ima-buf entry of this list taught. */
+struct avow_key_ref {
+    /* Index in learned. */
+    uint16_t key;
+    /* IMA entry that taught it; it counts as proven with that entry. */
     uint64_t entry;
-};
-
-/* Keys learned from ima-buf entries. */
-struct avow_keyring {
-    struct avow_str name;
-    const struct avow_learned_key *keys;
-    size_t keys_count;
 };
 
 /* How far the IMA list was folded. */
@@ -53,9 +53,9 @@ struct avow_ima_position {
     uint64_t claimed_count;
     const struct avow_ima_pcr *pcrs;
     size_t pcrs_count;
-    const struct avow_keyring *keyrings;
-    size_t keyrings_count;
-    /* Device-mapper state. */
+    const struct avow_key_ref *keys;
+    size_t keys_count;
+    /* Device-mapper state (lib/core/src/dm_state.h). */
     struct avow_bytes dm;
 };
 
@@ -157,6 +157,11 @@ struct avow_open_fold {
     size_t pcrs_count;
     const struct avow_fold_chain *chains;
     size_t chains_count;
+    /* Learned so far. */
+    const struct avow_key_ref *keys;
+    size_t keys_count;
+    /* Device-mapper state so far. */
+    struct avow_bytes dm;
 };
 
 /* What was last published. */
@@ -212,6 +217,9 @@ struct avow_state {
     /* Learned, when the enrolment names none. */
     bool has_qualified_signer;
     struct avow_bytes qualified_signer;
+    /* One that no list refers to is free to be replaced. */
+    const struct avow_learned_key *learned;
+    size_t learned_count;
     bool has_ima;
     struct avow_ima_position ima;
     /* Fold from entry 0 beside the stored one; replaces it once proven (PROTOCOL R7). */

@@ -9,8 +9,7 @@
 
 extern const struct avow_wire_schema avow_wire_state_schema;
 
-/* 136 to 65536 bytes (its fields at their caps would be 8611667: leave room). Errors and
- * ownership: wire.h. */
+/* 137 to 59959 bytes. Errors and ownership: wire.h. */
 enum avow_rc avow_state_encode(const struct avow_state *v, struct avow_buf *out,
                                struct avow_err *err) AVOW_MUST_CHECK;
 enum avow_rc avow_state_decode(struct avow_bytes in, struct avow_arena *arena,

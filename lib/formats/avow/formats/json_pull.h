@@ -1,4 +1,4 @@
-/* json_pull.h - reads JSON text value by value, without a tree. Private to lib/formats. RFC 8259,
+/* json_pull.h - reads JSON text value by value, without a tree. Layer: formats. Pure. RFC 8259,
  * strict.
  *
  * A policy has up to 64 MiB, and a tree of it ten times as much. Above all a tree builder that
