@@ -73,7 +73,7 @@ static bool from_subject(const X509 *x, struct avow_buf *out)
 static bool is_printable(struct avow_bytes b)
 {
     for (size_t i = 0; i < b.len; i++)
-        if (b.ptr[i] <= 0x20 || b.ptr[i] >= 0x7f)
+        if (b.ptr[i] < 0x20 || b.ptr[i] >= 0x7f)
             return false;
     return true;
 }

@@ -83,6 +83,12 @@ struct chain_in {
     const struct avow_cert_store *store;
 };
 
+/* Also one that may not sign: X509_check_ca says no to that. */
+static bool is_ca(X509 *x)
+{
+    return X509_check_ca(x) != 0 || X509_get_extension_flags(x) & EXFLAG_CA;
+}
+
 static bool is_ca_that_may_not_sign(X509 *x)
 {
     return X509_get_extension_flags(x) & EXFLAG_CA && !(X509_get_key_usage(x) & KU_KEY_CERT_SIGN);
@@ -176,7 +182,7 @@ static enum avow_rc check_profile(const struct avow_cert *leaf, struct avow_err 
         return untrusted(EK, 0, "its key is not RSA 2048 to 4096, P-256, P-384 or P-521", err);
     if (rc)
         return rc;
-    if (X509_check_ca(x) != 0)
+    if (is_ca(x))
         return untrusted(EK, 0, "it is a CA certificate", err);
     uint32_t usage = X509_get_key_usage(x); /* all bits if the extension is absent */
     if (!(usage & (avow_pubkey_kind(key) == AVOW_KEY_RSA ? KU_KEY_ENCIPHERMENT : KU_KEY_AGREEMENT)))
@@ -219,7 +225,7 @@ enum avow_rc avow_cert_verify_device(const char *what, const struct avow_cert_li
     if (rc)
         return rc;
     X509 *x = in.leaf->x509;
-    if (X509_check_ca(x) != 0)
+    if (is_ca(x))
         return untrusted(what, 0, "it is a CA certificate", err);
     if (!(X509_get_key_usage(x) & KU_DIGITAL_SIGNATURE)) /* all bits if the extension is absent */
         return untrusted(what, 0, "key usage does not allow signatures", err);

@@ -504,6 +504,116 @@ static void test_remove__table(void **state)
     }
 }
 
+/* --- What must prove a TPM
+ * ------------------------------------------------------------------------------------------- */
+static struct avow_claim with_device(struct avow_claim c, const char *serial)
+{
+    c.iak_certs = AVOW_BYTES_OF(cert_a);
+    c.idevid_certs = AVOW_BYTES_OF(cert_a);
+    c.device_serial = avow_str_from(serial);
+    c.trust.rule = AVOW_STR_LIT(AVOW_RULE_DEVICE);
+    c.trust.trusted = true;
+    return c;
+}
+
+static void test_register__identity_modes__what_suffices(void **state)
+{
+    (void)state;
+    enum proof { NOTHING, CERT, DEVICE };
+    static const struct {
+        enum avow_tpm_identity identity;
+        enum avow_ek_policy ek;
+        bool may[3]; /* by enum proof */
+    } cases[] = {
+        {AVOW_IDENTITY_DEFAULT, AVOW_EK_REQUIRE_CERT, {false, true, true}},
+        {AVOW_IDENTITY_DEFAULT, AVOW_EK_TRUST_ON_FIRST_USE, {true, true, true}},
+        {AVOW_IDENTITY_EK_CERT, AVOW_EK_TRUST_ON_FIRST_USE, {false, true, false}},
+        {AVOW_IDENTITY_IAK_IDEVID, AVOW_EK_TRUST_ON_FIRST_USE, {false, false, true}},
+        {AVOW_IDENTITY_EITHER, AVOW_EK_TRUST_ON_FIRST_USE, {false, true, true}},
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++)
+        for (enum proof p = NOTHING; p <= DEVICE; p++) {
+            const struct avow_enroll_policy policy = {
+                .ek = cases[i].ek, .identity = cases[i].identity, .challenge_ms = LIFE};
+            struct world w;
+            world_init(&w, AVOW_AGENT_NONE);
+            w.v.policy = &policy;
+            w.in.claim = claim(ek_a, ak_a, p == CERT);
+            if (p == DEVICE)
+                w.in.claim = with_device(w.in.claim, "SN-1");
+            do_register(&w);
+            if (w.out.status != (cases[i].may[p] ? 200u : 403u))
+                fail_msg("case %zu, proof %d: got %u", i, (int)p, w.out.status);
+        }
+}
+
+static void test_register__refused_by_a_judge__beats_every_policy(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, AVOW_AGENT_ACTIVE);
+    w.v.policy = &tofu;
+    w.in.cert = AVOW_CERT_ABSENT; /* the stored trust must not come back */
+    w.in.claim.trust.trusted = false;
+    w.in.claim.trust.refused = true;
+    do_register(&w);
+    assert_int_equal(w.out.status, 403);
+    assert_string_equal(w.out.reason, "trust_refused");
+    assert_int_equal(w.out.n_changes, 0);
+}
+
+static const struct avow_enroll_policy device_only = {
+    .ek = AVOW_EK_REQUIRE_CERT, .identity = AVOW_IDENTITY_IAK_IDEVID, .challenge_ms = LIFE};
+
+static void world_with_device(struct world *w)
+{
+    world_init(w, AVOW_AGENT_ACTIVE);
+    w->v.policy = &device_only;
+    w->agent.claim = with_device(w->agent.claim, "SN-1");
+    w->in.claim = claim(ek_a, ak_a, false);
+}
+
+static void test_register__device_left_out__counts_with_the_same_ak_only(void **state)
+{
+    (void)state;
+    struct world w;
+    world_with_device(&w);
+    do_register(&w);
+    assert_int_equal(w.out.status, 200);
+    assert_int_equal(do_activate(&w, w.in.secret), 200);
+    assert_true(avow_str_is(w.agent.claim.device_serial, "SN-1"));
+    assert_true(w.agent.claim.iak_certs.len > 0);
+
+    world_with_device(&w);
+    w.in.claim = claim(ek_a, ak_b, false);
+    do_register(&w);
+    assert_int_equal(w.out.status, 403); /* the IAK certified another AK */
+
+    world_with_device(&w);
+    w.in.device_given = true; /* it came, and was not proven */
+    do_register(&w);
+    assert_int_equal(w.out.status, 403);
+}
+
+static void test_register__another_device__is_refused_until_allowed(void **state)
+{
+    (void)state;
+    struct world w;
+    world_with_device(&w);
+    w.in.claim = with_device(w.in.claim, "SN-2");
+    w.in.device_given = true;
+    do_register(&w);
+    assert_int_equal(w.out.status, 403);
+    assert_string_equal(w.out.reason, "device_changed");
+    assert_int_equal(w.out.n_changes, 0);
+    w.agent.allow_until_ms = NOW + 1;
+    do_register(&w);
+    assert_int_equal(w.out.status, 200);
+    assert_int_equal(do_activate(&w, w.in.secret), 200);
+    assert_true(avow_str_is(w.agent.claim.device_serial, "SN-2"));
+    assert_true(w.agent.allow_until_ms == 0);
+}
+
 /* --- An operator's leave
  * --------------------------------------------------------------------------------------------- */
 static void test_allow__another_ek__activates_once(void **state)
@@ -626,6 +736,10 @@ int main(void)
         cmocka_unit_test(test_activate__id_taken_meanwhile__403),
         cmocka_unit_test(test_activate__two_challenges__the_answered_request_counts),
         cmocka_unit_test(test_remove__table),
+        cmocka_unit_test(test_register__identity_modes__what_suffices),
+        cmocka_unit_test(test_register__refused_by_a_judge__beats_every_policy),
+        cmocka_unit_test(test_register__device_left_out__counts_with_the_same_ak_only),
+        cmocka_unit_test(test_register__another_device__is_refused_until_allowed),
         cmocka_unit_test(test_allow__another_ek__activates_once),
         cmocka_unit_test(test_allow__same_host_again__keeps_the_leave),
         cmocka_unit_test(test_allow__over__is_refused_also_at_activation),

@@ -90,7 +90,7 @@ enum avow_rc avow_cert_verify_device(const char *what, const struct avow_cert_li
  * of a PermanentIdentifier in the subjectAltName, else serialNumber of the subject (IEEE 802.1AR
  * 8.6, RFC 4108 5, RFC 4043); hex if it is not printable ASCII. Errors: AVOW_NOTFOUND, AVOW_LIMIT
  * (over AVOW_DEVICE_SERIAL_MAX characters), AVOW_PARSE. */
-#define AVOW_DEVICE_SERIAL_MAX 128u
+#define AVOW_DEVICE_SERIAL_MAX 256u
 enum avow_rc avow_cert_device_serial(const struct avow_cert *c, struct avow_buf *out,
                                      struct avow_err *err) AVOW_MUST_CHECK;
 
