@@ -157,12 +157,17 @@ static void answer_trust(struct avow_enroll_out *out, const char *reason, const 
     snprintf(out->text, sizeof out->text, "%s: %.*s", text, (int)t->detail.len, t->detail.ptr);
 }
 
+/* Who names none has not changed. */
+static bool same_device(const struct avow_enroll_view *v, const struct avow_claim *claim)
+{
+    struct avow_str old = v->agent->claim.device_serial, now = claim->device_serial;
+    return !old.len || !now.len || avow_str_eq(old, now);
+}
+
 static bool device_allows(const struct avow_enroll_view *v, const struct avow_claim *claim,
                           struct avow_enroll_out *out)
 {
-    struct avow_str old = v->agent->claim.device_serial, now = claim->device_serial;
-    if (!is_active(v) || v->agent->allow_until_ms > v->now_ms || !old.len || !now.len ||
-        avow_str_eq(old, now))
+    if (!is_active(v) || v->agent->allow_until_ms > v->now_ms || same_device(v, claim))
         return true;
     answer(out, 403, "device_changed",
            "this agent id belongs to another device (the serial number in its IAK and IDevID "
@@ -318,7 +323,7 @@ static void activate(const struct avow_enroll_view *v, const struct avow_pending
                              .tag_until_ms = v->now_ms + v->policy->challenge_ms,
                              .claim = p->claim};
     /* The leave is for one change; a restart of the old host does not use it up. */
-    if (is_active(v) && same_ek(v, &p->claim) && same_ak(v, &p->claim))
+    if (is_active(v) && same_ek(v, &p->claim) && same_ak(v, &p->claim) && same_device(v, &p->claim))
         a->allow_until_ms = v->agent->allow_until_ms;
     memcpy(a->tag_sha256, tag_sha256, sizeof a->tag_sha256);
     for (size_t i = 0; i < v->n_pending; i++)
