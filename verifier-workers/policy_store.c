@@ -3,7 +3,6 @@
 
 #include "avow/base/hex.h"
 #include "avow/base/num.h"
-#include "avow/crypto/digest.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -11,67 +10,23 @@
 
 #include "avow/base/banned.h"
 
-enum doc_state { DOC_INCOMPLETE, DOC_READY, DOC_BAD };
-
-struct chunk {
-    uint8_t *bytes; /* owned; NULL: not here yet */
-    size_t len;
-};
-struct doc {
+struct claim { /* a head's on a document */
+    bool made;
+    enum avow_policy_use use;
     uint8_t sha256[32];
-    enum doc_state state;
-    size_t heads, pins; /* who names it; both 0: loose */
-    bool sized;         /* a head said how large it is */
-    uint64_t size;
-    uint32_t count; /* of chunks: the head's, else what the chunks claim, which only decides when to
-                       try */
-    struct chunk *chunks;
-    size_t chunks_cap;
-    size_t held; /* bytes of all chunks here */
-    struct avow_runtime_policy *runtime;
 };
 struct head {
     char name[129];
     uint8_t *record; /* owned */
     size_t record_len;
-    enum avow_policy_kind kind;
     uint64_t generation;
     uint8_t content_sha256[32];
-    uint8_t sha256[32];
     bool require_dsse;
-    bool has_previous; /* the document before this one is kept for comparison */
-    uint8_t previous_sha256[32];
+    struct claim now;    /* not made for kinds that no worker uses */
+    struct claim before; /* the document before this one is kept for comparison */
+    int author;          /* AVOW_POLICY_AUTHOR_*, of the document that is an envelope */
     enum { COMPARE_OPEN, COMPARE_SUPERSET, COMPARE_OTHER } compared;
 };
-
-static void doc_drop_chunks(struct doc *d)
-{
-    for (size_t i = 0; i < d->chunks_cap; i++)
-        free(d->chunks[i].bytes);
-    free(d->chunks);
-    d->chunks = NULL;
-    d->chunks_cap = 0;
-    d->held = 0;
-}
-
-static void doc_free(void *p)
-{
-    struct doc *d = p;
-    doc_drop_chunks(d);
-    avow_runtime_policy_free(d->runtime);
-    free(d);
-}
-
-static bool doc_is_loose(const struct doc *d)
-{
-    return !d->heads && !d->pins;
-}
-
-/* What a loose document costs: its bytes, and the tables that even an empty chunk makes. */
-static size_t doc_weight(const struct doc *d)
-{
-    return sizeof *d + d->chunks_cap * sizeof *d->chunks + d->held;
-}
 
 static struct avow_bytes sha_key(const uint8_t sha256[32])
 {
@@ -95,127 +50,140 @@ void avow_policy_store_init(struct avow_policy_store *s, uint64_t seed0, uint64_
 void avow_policy_store_deinit(struct avow_policy_store *s)
 {
     avow_map_deinit(&s->heads, head_free);
-    avow_map_deinit(&s->docs, doc_free);
+    avow_map_deinit(&s->docs, avow_policy_doc_free);
 }
 
-static enum avow_rc doc_get(struct avow_policy_store *s, const uint8_t sha256[32], struct doc **out,
-                            struct avow_err *err)
+static enum avow_rc doc_get(struct avow_policy_store *s, const uint8_t sha256[32],
+                            struct avow_policy_doc **out, struct avow_err *err)
 {
     *out = avow_map_find(&s->docs, sha_key(sha256));
     if (*out)
         return AVOW_OK;
-    struct doc *d = calloc(1, sizeof *d);
-    if (!d)
-        return avow_err_set(err, AVOW_NOMEM, 0, "policy document");
-    memcpy(d->sha256, sha256, 32);
-    enum avow_rc rc = avow_map_set(&s->docs, sha_key(sha256), d, NULL);
+    struct avow_policy_doc *d;
+    enum avow_rc rc = avow_policy_doc_new(sha256, &d, err);
+    if (rc)
+        return rc;
+    rc = avow_map_set(&s->docs, sha_key(sha256), d, NULL);
     if (rc) {
-        free(d);
+        avow_policy_doc_free(d);
         return avow_err_set(err, rc, 0, "policy document");
     }
-    s->loose_bytes += doc_weight(d);
+    s->loose_bytes += avow_policy_doc_weight(d);
     *out = d;
     return AVOW_OK;
 }
 
-static void doc_remove(struct avow_policy_store *s, struct doc *d)
+static void doc_remove(struct avow_policy_store *s, struct avow_policy_doc *d)
 {
-    if (doc_is_loose(d))
-        s->loose_bytes -= doc_weight(d);
+    if (avow_policy_doc_is_loose(d))
+        s->loose_bytes -= avow_policy_doc_weight(d);
     void *removed = avow_map_remove(&s->docs, sha_key(d->sha256));
     assert(removed == d);
-    doc_free(removed);
+    avow_policy_doc_free(removed);
 }
 
-static bool doc_complete(const struct doc *d)
+/* --- Who signed an envelope --- */
+
+static bool ask_author(const struct avow_policy_store *s, struct avow_str name,
+                       const struct avow_policy_doc *d)
 {
-    if (!d->count || d->count > d->chunks_cap)
-        return false;
-    for (uint32_t i = 0; i < d->count; i++) {
-        if (!d->chunks[i].bytes)
-            return false;
-    }
-    return true;
+    return s->author && s->author(s->author_arg, name, d->pae_sha256, avow_buf_bytes(&d->sigs));
 }
 
-static enum avow_rc doc_join(const struct doc *d, struct avow_buf *out, struct avow_err *err)
+/* The answer is kept until the trust bundle changes. */
+static bool head_may_use(const struct avow_policy_store *s, struct head *h,
+                         const struct avow_policy_doc *d)
 {
-    for (uint32_t i = 0; i < d->count; i++)
-        avow_buf_put(out, d->chunks[i].bytes, d->chunks[i].len);
-    return avow_buf_status(out, err);
+    if (!d->is_envelope)
+        return !h->require_dsse;
+    if (h->author == AVOW_POLICY_AUTHOR_OPEN)
+        h->author = ask_author(s, avow_str_from(h->name), d) ? AVOW_POLICY_AUTHOR_GOOD
+                                                             : AVOW_POLICY_AUTHOR_BAD;
+    return h->author == AVOW_POLICY_AUTHOR_GOOD;
 }
 
-/* The document is whole and wanted: is it what its address says, and does it compile? Bytes are
- * hashed before anything parses them. */
-static enum avow_rc doc_compile(struct doc *d, enum avow_policy_store_result *out,
-                                struct avow_err *err)
+static bool pin_may_use(const struct avow_policy_store *s, struct avow_policy_doc *d)
 {
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf whole;
-    avow_buf_init(&whole, AVOW_POLICY_MAX);
-    char hex[65];
-    avow_hex_encode(hex, sha_key(d->sha256));
-    enum avow_rc rc = doc_join(d, &whole, err);
-    if (rc == AVOW_NOMEM)
-        return rc;
-    uint8_t sha256[32];
-    avow_sha256(avow_buf_bytes(&whole), sha256);
-    d->state = DOC_BAD;
-    *out = AVOW_POLICY_STORE_BAD;
-    if (rc || (d->sized && whole.len != d->size) || !avow_ct_eq(sha256, d->sha256, 32)) {
-        avow_err_set(err, AVOW_UNTRUSTED, 0, "policy %s: the chunks do not add up to this document",
-                     hex);
-        return AVOW_OK;
+    if (d->is_envelope && d->author_of_pins == AVOW_POLICY_AUTHOR_OPEN)
+        d->author_of_pins = ask_author(s, (struct avow_str){NULL, 0}, d) ? AVOW_POLICY_AUTHOR_GOOD
+                                                                         : AVOW_POLICY_AUTHOR_BAD;
+    return !d->is_envelope || d->author_of_pins == AVOW_POLICY_AUTHOR_GOOD;
+}
+
+/* A compiled document that a head names and may not use is told at once. */
+static void check_authors(struct avow_policy_store *s, const struct avow_policy_doc *d,
+                          enum avow_policy_store_result *out, struct avow_err *err)
+{
+    for (size_t i = 0; i < s->heads.count; i++) {
+        struct head *h = s->heads.entries[i].value;
+        if (!h->now.made || !avow_ct_eq(h->now.sha256, d->sha256, 32) ||
+            d->state[h->now.use] != AVOW_POLICY_FORM_READY || head_may_use(s, h, d))
+            continue;
+        avow_err_set(err, AVOW_UNTRUSTED, 0, "policy %s: %s", h->name,
+                     d->is_envelope ? "no policy author of the trust bundle signed the envelope"
+                                    : "its head demands a signed envelope, and it is none");
+        *out = AVOW_POLICY_STORE_BAD;
     }
-    rc = avow_runtime_policy_load(avow_buf_bytes(&whole), &d->runtime, err);
-    if (rc == AVOW_NOMEM)
-        return rc;
-    if (rc) {
-        avow_err_wrap(err, rc, "policy %s", hex);
-        return AVOW_OK;
+}
+
+/* --- Documents --- */
+
+/* Called whenever a wanted document may have become complete. */
+static enum avow_rc doc_try(struct avow_policy_store *s, struct avow_policy_doc *d,
+                            enum avow_policy_store_result *out, struct avow_err *err)
+{
+    bool good = true;
+    if (avow_policy_doc_is_awaited(d)) {
+        if (!avow_policy_doc_is_whole(d))
+            return AVOW_OK;
+        enum avow_rc rc = avow_policy_doc_compile(d, &good, err);
+        if (rc)
+            return rc;
+        *out = good ? AVOW_POLICY_STORE_CHANGED : AVOW_POLICY_STORE_BAD;
+        s->changes++;
     }
-    doc_drop_chunks(d);
-    d->state = DOC_READY;
-    *out = AVOW_POLICY_STORE_CHANGED;
+    if (good)
+        check_authors(s, d, out, err);
     return AVOW_OK;
 }
 
-/* Called whenever a wanted document may have become complete. */
-static enum avow_rc doc_try(struct avow_policy_store *s, struct doc *d,
-                            enum avow_policy_store_result *out, struct avow_err *err)
+/* Somebody names the document from now on. Its chunks may have been thrown away: when it was loose,
+ * or after it was compiled as something else. */
+static void doc_want(struct avow_policy_store *s, struct avow_policy_doc *d, size_t *counter)
 {
-    if (d->state == DOC_READY || doc_is_loose(d))
-        return AVOW_OK;
-    if (!doc_complete(d)) {
-        d->state = DOC_INCOMPLETE;
-        return AVOW_OK;
-    }
-    enum avow_rc rc = doc_compile(d, out, err);
-    if (!rc && *out == AVOW_POLICY_STORE_CHANGED)
-        s->changes++;
-    return rc;
-}
-
-/* Somebody names the document from now on. */
-static void doc_want(struct avow_policy_store *s, struct doc *d, size_t *counter)
-{
-    if (doc_is_loose(d)) {
-        s->loose_bytes -= doc_weight(d);
-        if (d->state != DOC_READY && !doc_complete(d) && s->lost_loose)
-            s->rescan_wanted = true;
-    }
+    bool loose = avow_policy_doc_is_loose(d);
+    if (loose)
+        s->loose_bytes -= avow_policy_doc_weight(d);
     ++*counter;
+    if (avow_policy_doc_is_awaited(d) && !avow_policy_doc_is_whole(d) && (!loose || s->lost_loose))
+        s->rescan_wanted = true;
 }
 
-static void doc_unwant(struct avow_policy_store *s, struct doc *d, size_t *counter)
+static void doc_unwant(struct avow_policy_store *s, struct avow_policy_doc *d, size_t *counter)
 {
     assert(*counter > 0);
     --*counter;
-    if (!doc_is_loose(d))
+    if (!avow_policy_doc_is_loose(d))
         return;
-    s->loose_bytes += doc_weight(d);
+    s->loose_bytes += avow_policy_doc_weight(d);
     doc_remove(s, d);
     s->lost_loose = true;
 }
+
+static struct avow_policy_doc *claimed(const struct avow_policy_store *s, const struct claim *c)
+{
+    return c->made ? avow_map_find(&s->docs, sha_key(c->sha256)) : NULL;
+}
+
+static void claim_drop(struct avow_policy_store *s, struct claim *c)
+{
+    struct avow_policy_doc *d = claimed(s, c);
+    if (d)
+        doc_unwant(s, d, &d->heads[c->use]);
+    c->made = false;
+}
+
+/* --- Heads --- */
 
 static bool name_of_head(struct avow_str key, struct avow_str *name)
 {
@@ -244,23 +212,29 @@ static enum avow_rc head_make(struct avow_policy_store *s, struct avow_str name,
     return AVOW_OK;
 }
 
-/* `before` was the head's document: its claim passes to the head's memory of it. The same document
- * again changes nothing. */
-static void keep_previous(struct avow_policy_store *s, struct head *h, struct doc *before)
+/* What the head named until now is kept for comparison, unless it is the same again. */
+static void keep_previous(struct avow_policy_store *s, struct head *h, struct claim old)
 {
-    if (!before)
-        return;
-    if (avow_ct_eq(before->sha256, h->sha256, 32)) {
-        doc_unwant(s, before, &before->heads);
+    if (old.made && h->now.made && old.use == h->now.use &&
+        avow_ct_eq(old.sha256, h->now.sha256, 32)) {
+        claim_drop(s, &old);
         return;
     }
-    struct doc *older =
-        h->has_previous ? avow_map_find(&s->docs, sha_key(h->previous_sha256)) : NULL;
-    if (older)
-        doc_unwant(s, older, &older->heads);
-    h->has_previous = true;
+    claim_drop(s, &h->before);
+    h->before = old;
     h->compared = COMPARE_OPEN;
-    memcpy(h->previous_sha256, before->sha256, 32);
+}
+
+/* Points the head at its new document. Errors: AVOW_NOMEM, and nothing is changed. */
+static enum avow_rc claim_make(struct avow_policy_store *s, const struct avow_policy_head *h,
+                               struct claim *out, struct avow_policy_doc **doc,
+                               struct avow_err *err)
+{
+    *out = (struct claim){.made = false};
+    out->made = avow_policy_use_of_kind(h->kind, &out->use);
+    memcpy(out->sha256, h->sha256, 32);
+    *doc = NULL;
+    return out->made ? doc_get(s, h->sha256, doc, err) : AVOW_OK;
 }
 
 enum avow_rc avow_policy_store_head(struct avow_policy_store *s,
@@ -285,42 +259,40 @@ enum avow_rc avow_policy_store_head(struct avow_policy_store *s,
         return avow_err_set(err, AVOW_NOMEM, 0, "policy head");
     if (in->record.len)
         memcpy(record, in->record.ptr, in->record.len);
-    struct doc *d;
-    enum avow_rc rc = doc_get(s, h->sha256, &d, err);
-    struct doc *before = known ? avow_map_find(&s->docs, sha_key(known->sha256)) : NULL;
+    struct avow_policy_doc *d;
+    struct claim now;
+    enum avow_rc rc = claim_make(s, h, &now, &d, err);
     if (!rc && !known)
         rc = head_make(s, name, &known, err);
     if (rc) {
         free(record);
         return rc;
     }
+    struct claim old = known->now;
     free(known->record);
     known->record = record;
     known->record_len = in->record.len;
-    doc_want(s, d, &d->heads);
-    d->sized = true;
-    d->size = h->bytes;
-    d->count = h->chunks;
-    known->kind = h->kind;
     known->generation = h->generation;
     known->require_dsse = h->require_dsse;
-    memcpy(known->sha256, h->sha256, 32);
+    known->author = AVOW_POLICY_AUTHOR_OPEN;
+    known->now = now;
     memcpy(known->content_sha256, in->content_sha256, 32);
-    keep_previous(s, known, before);
+    if (d) {
+        d->sized = true;
+        d->size = h->bytes;
+        d->count = h->chunks;
+        doc_want(s, d, &d->heads[now.use]);
+    }
+    keep_previous(s, known, old);
     s->changes++;
     *out = AVOW_POLICY_STORE_CHANGED;
-    return h->kind == AVOW_POLICY_KIND_RUNTIME ? doc_try(s, d, out, err) : AVOW_OK;
+    return d ? doc_try(s, d, out, err) : AVOW_OK;
 }
 
 static void head_forget(struct avow_policy_store *s, struct head *h)
 {
-    struct doc *now = avow_map_find(&s->docs, sha_key(h->sha256));
-    if (now)
-        doc_unwant(s, now, &now->heads);
-    struct doc *previous =
-        h->has_previous ? avow_map_find(&s->docs, sha_key(h->previous_sha256)) : NULL;
-    if (previous)
-        doc_unwant(s, previous, &previous->heads);
+    claim_drop(s, &h->now);
+    claim_drop(s, &h->before);
     struct avow_str name = avow_str_from(h->name);
     head_free(avow_map_remove(&s->heads, avow_bytes_make(name.ptr, name.len)));
 }
@@ -328,19 +300,25 @@ static void head_forget(struct avow_policy_store *s, struct head *h)
 void avow_policy_store_distrust(struct avow_policy_store *s, avow_policy_store_verify_fn verify,
                                 void *arg)
 {
+    for (size_t i = 0; i < s->docs.count; i++)
+        ((struct avow_policy_doc *)s->docs.entries[i].value)->author_of_pins =
+            AVOW_POLICY_AUTHOR_OPEN;
     for (size_t i = 0; i < s->heads.count;) {
         struct head *h = s->heads.entries[i].value;
         char key[sizeof "head/" + sizeof h->name];
+        h->author = AVOW_POLICY_AUTHOR_OPEN;
         (void)snprintf(key, sizeof key, "head/%s", h->name);
         if (verify(arg, avow_str_from(key), avow_bytes_make(h->record, h->record_len))) {
             i++;
             continue;
         }
         head_forget(s, h); /* the last entry takes its place */
-        s->changes++;
     }
+    s->changes++; /* also what an author who is gone has signed */
     s->rescan_wanted = true;
 }
+
+/* --- Chunks --- */
 
 /* blob/<64 hex>/<i> */
 static bool blob_of_key(struct avow_str key, uint8_t sha256[32], uint64_t *index)
@@ -352,34 +330,14 @@ static bool blob_of_key(struct avow_str key, uint8_t sha256[32], uint64_t *index
            avow_num_parse_u64(tail, AVOW_POLICY_STORE_CHUNKS_MAX - 1, index);
 }
 
-static enum avow_rc doc_put(struct avow_policy_store *s, struct doc *d,
+static enum avow_rc doc_put(struct avow_policy_store *s, struct avow_policy_doc *d,
                             const struct avow_policy_chunk *c, struct avow_err *err)
 {
-    if (c->index >= d->chunks_cap) {
-        size_t cap = (size_t)c->index + 1;
-        struct chunk *grown = realloc(d->chunks, cap * sizeof *grown);
-        if (!grown)
-            return avow_err_set(err, AVOW_NOMEM, 0, "policy chunks");
-        memset(grown + d->chunks_cap, 0, (cap - d->chunks_cap) * sizeof *grown);
-        if (doc_is_loose(d))
-            s->loose_bytes += (cap - d->chunks_cap) * sizeof *grown;
-        d->chunks = grown;
-        d->chunks_cap = cap;
-    }
-    struct chunk *slot = &d->chunks[c->index];
-    if (d->held - slot->len + c->bytes.len > AVOW_POLICY_MAX)
-        return AVOW_OK; /* cannot be a document of ours any more; it stays incomplete or wrong */
-    uint8_t *copy = malloc(c->bytes.len ? c->bytes.len : 1);
-    if (!copy)
-        return avow_err_set(err, AVOW_NOMEM, 0, "policy chunk");
-    if (c->bytes.len)
-        memcpy(copy, c->bytes.ptr, c->bytes.len);
-    free(slot->bytes);
-    if (doc_is_loose(d))
-        s->loose_bytes = s->loose_bytes - slot->len + c->bytes.len;
-    d->held = d->held - slot->len + c->bytes.len;
-    *slot = (struct chunk){copy, c->bytes.len};
-    return AVOW_OK;
+    size_t before = avow_policy_doc_weight(d);
+    enum avow_rc rc = avow_policy_doc_put(d, c, err);
+    if (avow_policy_doc_is_loose(d))
+        s->loose_bytes = s->loose_bytes - before + avow_policy_doc_weight(d);
+    return rc;
 }
 
 enum avow_rc avow_policy_store_chunk(struct avow_policy_store *s, struct avow_str key,
@@ -392,17 +350,15 @@ enum avow_rc avow_policy_store_chunk(struct avow_policy_store *s, struct avow_st
     if (!blob_of_key(key, sha256, &index) || index != c->index ||
         c->count > AVOW_POLICY_STORE_CHUNKS_MAX)
         return AVOW_OK;
-    struct doc *d;
+    struct avow_policy_doc *d;
     enum avow_rc rc = doc_get(s, sha256, &d, err);
     if (rc)
         return rc;
-    if (d->state == DOC_READY)
-        return AVOW_OK;
+    if (!avow_policy_doc_is_loose(d) && !avow_policy_doc_is_awaited(d))
+        return AVOW_OK; /* judged already, once for all: its bytes are what their address says */
     rc = doc_put(s, d, c, err);
     if (rc)
         return rc;
-    if (!d->sized)
-        d->count = c->count;
     *out = AVOW_POLICY_STORE_KEPT;
     rc = doc_try(s, d, out, err);
     if (!rc && s->loose_bytes > AVOW_POLICY_STORE_LOOSE_MAX)
@@ -410,30 +366,31 @@ enum avow_rc avow_policy_store_chunk(struct avow_policy_store *s, struct avow_st
     return rc;
 }
 
-enum avow_rc avow_policy_store_pin(struct avow_policy_store *s, const uint8_t sha256[32],
-                                   struct avow_err *err)
+enum avow_rc avow_policy_store_pin(struct avow_policy_store *s, enum avow_policy_use use,
+                                   const uint8_t sha256[32], struct avow_err *err)
 {
-    struct doc *d;
+    struct avow_policy_doc *d;
     enum avow_rc rc = doc_get(s, sha256, &d, err);
     if (rc)
         return rc;
-    doc_want(s, d, &d->pins);
+    doc_want(s, d, &d->pins[use]);
     enum avow_policy_store_result ignored = AVOW_POLICY_STORE_KEPT;
     return doc_try(s, d, &ignored, err);
 }
 
-void avow_policy_store_unpin(struct avow_policy_store *s, const uint8_t sha256[32])
+void avow_policy_store_unpin(struct avow_policy_store *s, enum avow_policy_use use,
+                             const uint8_t sha256[32])
 {
-    struct doc *d = avow_map_find(&s->docs, sha_key(sha256));
+    struct avow_policy_doc *d = avow_map_find(&s->docs, sha_key(sha256));
     if (d)
-        doc_unwant(s, d, &d->pins);
+        doc_unwant(s, d, &d->pins[use]);
 }
 
 void avow_policy_store_purge(struct avow_policy_store *s)
 {
     for (size_t i = 0; i < s->docs.count;) {
-        struct doc *d = s->docs.entries[i].value;
-        if (!doc_is_loose(d)) {
+        struct avow_policy_doc *d = s->docs.entries[i].value;
+        if (!avow_policy_doc_is_loose(d)) {
             i++;
             continue;
         }
@@ -442,32 +399,51 @@ void avow_policy_store_purge(struct avow_policy_store *s)
     }
 }
 
-static const struct doc *doc_ready(const struct avow_policy_store *s, const uint8_t sha256[32])
+/* --- Looks --- */
+
+static struct avow_policy_doc *doc_ready(const struct avow_policy_store *s,
+                                         enum avow_policy_use use, const uint8_t sha256[32])
 {
-    const struct doc *d = avow_map_find(&s->docs, sha_key(sha256));
-    return d && d->state == DOC_READY ? d : NULL;
+    struct avow_policy_doc *d = avow_map_find(&s->docs, sha_key(sha256));
+    return d && d->state[use] == AVOW_POLICY_FORM_READY ? d : NULL;
 }
 
-bool avow_policy_store_resolve(const struct avow_policy_store *s, const struct avow_policy_ref *ref,
-                               struct avow_policy_store_ref *out)
+static const struct avow_policy_doc *resolve_pin(struct avow_policy_store *s,
+                                                 enum avow_policy_use use, const uint8_t sha256[32])
 {
-    *out = (struct avow_policy_store_ref){0};
-    const uint8_t *sha256 = ref->has_sha256 ? ref->sha256 : NULL;
-    if (!sha256 && ref->has_name) {
-        const struct head *h =
-            avow_map_find(&s->heads, avow_bytes_make(ref->name.ptr, ref->name.len));
-        /* DSSE envelopes are not opened yet: a head that demands one does not resolve. */
-        if (!h || h->kind != AVOW_POLICY_KIND_RUNTIME || h->require_dsse)
-            return false;
-        sha256 = h->sha256;
-        out->head.name = avow_str_from(h->name);
-        out->head.generation = h->generation;
-    }
-    const struct doc *d = sha256 ? doc_ready(s, sha256) : NULL;
+    struct avow_policy_doc *d = doc_ready(s, use, sha256);
+    return d && pin_may_use(s, d) ? d : NULL;
+}
+
+static const struct avow_policy_doc *resolve_head(struct avow_policy_store *s,
+                                                  enum avow_policy_use use, struct avow_str name,
+                                                  struct avow_head_ref *out)
+{
+    struct head *h = avow_map_find(&s->heads, avow_bytes_make(name.ptr, name.len));
+    if (!h || !h->now.made || h->now.use != use)
+        return NULL;
+    const struct avow_policy_doc *d = doc_ready(s, use, h->now.sha256);
+    if (!d || !head_may_use(s, h, d))
+        return NULL;
+    out->name = avow_str_from(h->name);
+    out->generation = h->generation;
+    return d;
+}
+
+bool avow_policy_store_resolve(struct avow_policy_store *s, enum avow_policy_use use,
+                               const struct avow_policy_ref *ref, struct avow_policy_store_ref *out)
+{
+    *out = (struct avow_policy_store_ref){.runtime = NULL};
+    const struct avow_policy_doc *d = ref->has_sha256 ? resolve_pin(s, use, ref->sha256)
+                                      : ref->has_name ? resolve_head(s, use, ref->name, &out->head)
+                                                      : NULL;
     if (!d)
         return false;
-    memcpy(out->head.sha256, sha256, 32);
-    out->runtime = d->runtime;
+    memcpy(out->head.sha256, d->sha256, 32);
+    out->runtime = use == AVOW_POLICY_USE_RUNTIME ? d->runtime : NULL;
+    out->boot = use == AVOW_POLICY_USE_BOOT ? d->boot : NULL;
+    out->keys = use == AVOW_POLICY_USE_KEYS ? d->keys : NULL;
+    out->severity = use == AVOW_POLICY_USE_SEVERITY ? d->severity : NULL;
     return true;
 }
 
@@ -475,9 +451,11 @@ bool avow_policy_store_is_carried(struct avow_policy_store *s, struct avow_str n
                                   const uint8_t old_sha256[32])
 {
     struct head *h = avow_map_find(&s->heads, avow_bytes_make(name.ptr, name.len));
-    if (!h || !h->has_previous || !avow_ct_eq(h->previous_sha256, old_sha256, 32))
+    if (!h || !h->before.made || !h->now.made || h->before.use != AVOW_POLICY_USE_RUNTIME ||
+        h->now.use != AVOW_POLICY_USE_RUNTIME || !avow_ct_eq(h->before.sha256, old_sha256, 32))
         return false;
-    const struct doc *old = doc_ready(s, h->previous_sha256), *now = doc_ready(s, h->sha256);
+    const struct avow_policy_doc *old = doc_ready(s, AVOW_POLICY_USE_RUNTIME, old_sha256);
+    const struct avow_policy_doc *now = doc_ready(s, AVOW_POLICY_USE_RUNTIME, h->now.sha256);
     if (!old || !now)
         return false;
     if (h->compared == COMPARE_OPEN)

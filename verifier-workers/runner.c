@@ -41,11 +41,8 @@ void avow_runner_free(struct avow_runner *r)
 {
     if (!r)
         return;
-    for (size_t i = 0; i < r->views.agents.count; i++) {
-        const struct avow_agent *a = r->views.agents.entries[i].value;
-        if (a->enrollment.pins)
-            avow_policy_store_unpin(r->ctx->policies, a->enrollment.pinned_sha256);
-    }
+    for (size_t i = 0; i < r->views.agents.count; i++)
+        avow_runner_unpin(r, r->views.agents.entries[i].value);
     avow_deadlines_deinit(&r->deadlines);
     avow_views_deinit(&r->views);
     avow_marker_book_deinit(&r->book);

@@ -136,6 +136,29 @@ static bool is_newer(struct avow_runner *r, const struct avow_agent *a,
     return e->generation == known && same && !in_memory;
 }
 
+void avow_runner_unpin(struct avow_runner *r, const struct avow_agent *a)
+{
+    for (size_t i = 0; i < a->enrollment.pins_count; i++)
+        avow_policy_store_unpin(r->ctx->policies, a->enrollment.pins[i].use,
+                                a->enrollment.pins[i].sha256);
+}
+
+/* All or none. */
+static enum avow_rc pin(struct avow_runner *r, const struct avow_enrollment *e,
+                        struct avow_err *err)
+{
+    struct avow_agent_pin pins[AVOW_AGENT_PINS_MAX];
+    size_t n = avow_enrollment_pins(e, pins), done = 0;
+    enum avow_rc rc = AVOW_OK;
+    while (done < n && !rc) {
+        rc = avow_policy_store_pin(r->ctx->policies, pins[done].use, pins[done].sha256, err);
+        done += !rc;
+    }
+    while (rc && done--)
+        avow_policy_store_unpin(r->ctx->policies, pins[done].use, pins[done].sha256);
+    return rc;
+}
+
 static enum avow_rc enroll(struct avow_runner *r, const struct avow_bus_msg *m,
                            const struct avow_enrollment *e, struct avow_err *err)
 {
@@ -145,12 +168,10 @@ static enum avow_rc enroll(struct avow_runner *r, const struct avow_bus_msg *m,
     enum avow_rc rc = avow_views_get(&r->views, e->key, &a, err);
     if (rc || !is_newer(r, a, e, sha256))
         return rc;
-    if (e->has_runtime_policy && e->runtime_policy.has_sha256)
-        rc = avow_policy_store_pin(r->ctx->policies, e->runtime_policy.sha256, err);
+    rc = pin(r, e, err);
     if (rc)
         return rc;
-    if (a->enrollment.pins)
-        avow_policy_store_unpin(r->ctx->policies, a->enrollment.pinned_sha256);
+    avow_runner_unpin(r, a);
     struct avow_err ak_refused;
     rc = avow_views_enroll(&r->views, a, e, m->value, &ak_refused, err);
     if (rc)
@@ -395,8 +416,7 @@ enum avow_rc avow_runner_trust_changed(struct avow_runner *r, struct avow_err *e
         if (rc) { /* as after a restart: its signer has no say any more */
             avow_log_limited(WARN, "enrollment_refused", 30, AVOW_KV_STR("agent", a->id),
                              AVOW_KV_ERR(err));
-            if (a->enrollment.pins)
-                avow_policy_store_unpin(r->ctx->policies, a->enrollment.pinned_sha256);
+            avow_runner_unpin(r, a);
             avow_views_unenroll(&r->views, a);
         }
         avow_runner_review(r, a);

@@ -21,6 +21,8 @@ void avow_runner_alarm(struct avow_runner *r, const struct avow_agent *a, const 
                        struct avow_bytes what, const char *detail);
 /* Issues the marker that is due, and looks who is silent. */
 enum avow_rc avow_runner_clock_tick(struct avow_runner *r, struct avow_err *err) AVOW_MUST_CHECK;
+/* The agent's enrolment pins no documents any more. */
+void avow_runner_unpin(struct avow_runner *r, const struct avow_agent *a);
 /* Signature check of the marker book. */
 bool avow_runner_verify_marker(void *arg, struct avow_bytes record);
 

@@ -71,31 +71,89 @@ void avow_step_first(const struct avow_step *s, const struct avow_enrollment *e,
     out->bundle_version = s->env->bundle->version;
 }
 
+struct policy_reading {
+    const struct avow_step *s;
+    struct avow_eval_policy *out;
+    struct avow_head_ref *heads; /* room for AVOW_POLICY_USES */
+    size_t runtime;              /* index of the runtime policy's head; SIZE_MAX: none */
+};
+
+/* Resolves one reference; the heads are in the order of the uses, whatever the enrolment has. */
+static enum avow_rc use_policy(struct policy_reading *r, enum avow_policy_use use,
+                               const struct avow_policy_ref *ref, struct avow_err *err)
+{
+    struct avow_policy_store_ref found;
+    if (!avow_policy_store_resolve(r->s->env->policies, use, ref, &found)) {
+        r->out->missing = true;
+        return AVOW_OK;
+    }
+    struct avow_head_ref *head = &r->heads[r->out->heads_count];
+    *head = found.head;
+    head->name = avow_arena_str(r->s->arena, found.head.name);
+    if (found.head.name.len && !head->name.ptr)
+        return avow_step_nomem(err);
+    if (use == AVOW_POLICY_USE_RUNTIME) {
+        r->out->runtime = found.runtime;
+        r->runtime = r->out->heads_count;
+    } else if (use == AVOW_POLICY_USE_BOOT) {
+        r->out->boot = found.boot;
+        r->out->boot_sha256 = head->sha256;
+    } else if (use == AVOW_POLICY_USE_KEYS) {
+        r->out->keys = found.keys;
+    } else {
+        r->out->severity = found.severity;
+    }
+    r->out->heads_count++;
+    return AVOW_OK;
+}
+
+/* Trust is carried if nothing but the runtime policy changed, and that one to a superset: of boot
+ * policies, keys and severities no order is known (PROTOCOL R15 a). */
+static bool is_carried(const struct policy_reading *r, const struct avow_state *prior)
+{
+    if (!prior || r->runtime == SIZE_MAX || prior->heads_count != r->out->heads_count)
+        return false;
+    for (size_t i = 0; i < prior->heads_count; i++) {
+        const struct avow_head_ref *old = &prior->heads[i], *now = &r->heads[i];
+        if (!avow_str_eq(old->name, now->name) ||
+            (i != r->runtime && !avow_ct_eq(old->sha256, now->sha256, 32)))
+            return false;
+    }
+    const struct avow_head_ref *head = &r->heads[r->runtime];
+    return head->name.len && avow_policy_store_is_carried(r->s->env->policies, head->name,
+                                                          prior->heads[r->runtime].sha256);
+}
+
 enum avow_rc avow_step_policy(const struct avow_step *s, const struct avow_enrollment *e,
                               const struct avow_state *prior, struct avow_eval_policy *out,
                               struct avow_err *err)
 {
+    const struct {
+        bool has;
+        const struct avow_policy_ref *ref;
+    } refs[AVOW_POLICY_USES] = {
+        [AVOW_POLICY_USE_RUNTIME] = {e->has_runtime_policy, &e->runtime_policy},
+        [AVOW_POLICY_USE_BOOT] = {e->has_boot_policy, &e->boot_policy},
+        [AVOW_POLICY_USE_KEYS] = {e->has_verify_keys, &e->verify_keys},
+        [AVOW_POLICY_USE_SEVERITY] = {e->has_severity, &e->severity},
+    };
+    struct policy_reading r = {.s = s, .out = out, .runtime = SIZE_MAX};
     *out = (struct avow_eval_policy){0};
-    if (!e->has_runtime_policy)
-        return AVOW_OK;
-    struct avow_policy_store_ref ref;
-    if (!avow_policy_store_resolve(s->env->policies, &e->runtime_policy, &ref)) {
-        out->missing = true;
+    r.heads = avow_arena_alloc(s->arena, AVOW_POLICY_USES, sizeof *r.heads);
+    if (!r.heads)
+        return avow_step_nomem(err);
+    for (size_t i = 0; i < AVOW_POLICY_USES; i++) {
+        enum avow_rc rc =
+            refs[i].has ? use_policy(&r, (enum avow_policy_use)i, refs[i].ref, err) : AVOW_OK;
+        if (rc)
+            return rc;
+    }
+    out->heads = r.heads;
+    if (out->missing) { /* what is known of the rest decides nothing */
+        *out = (struct avow_eval_policy){.missing = true};
         return AVOW_OK;
     }
-    struct avow_head_ref *head = avow_arena_alloc(s->arena, 1, sizeof *head);
-    if (!head)
-        return avow_step_nomem(err);
-    *head = ref.head;
-    head->name = avow_arena_str(s->arena, ref.head.name);
-    if (ref.head.name.len && !head->name.ptr)
-        return avow_step_nomem(err);
-    out->runtime = ref.runtime;
-    out->heads = head;
-    out->heads_count = 1;
-    out->superset_of_prior =
-        prior && prior->heads_count == 1 && avow_str_eq(prior->heads[0].name, head->name) &&
-        avow_policy_store_is_carried(s->env->policies, head->name, prior->heads[0].sha256);
+    out->superset_of_prior = is_carried(&r, prior);
     return AVOW_OK;
 }
 

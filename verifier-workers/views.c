@@ -11,6 +11,7 @@
 static void enrollment_deinit(struct avow_agent_enrollment *e)
 {
     free(e->record);
+    free(e->pins);
     avow_ak_free(e->ak);
     *e = (struct avow_agent_enrollment){0};
 }
@@ -81,6 +82,42 @@ bool avow_agent_is_watched(const struct avow_agent *a)
     return a->enrollment.record && a->enrollment.status != AVOW_ENROLL_STATUS_REMOVED;
 }
 
+size_t avow_enrollment_pins(const struct avow_enrollment *e,
+                            struct avow_agent_pin out[AVOW_AGENT_PINS_MAX])
+{
+    const struct {
+        bool has;
+        const struct avow_policy_ref *ref;
+    } refs[AVOW_POLICY_USES] = {
+        [AVOW_POLICY_USE_RUNTIME] = {e->has_runtime_policy, &e->runtime_policy},
+        [AVOW_POLICY_USE_BOOT] = {e->has_boot_policy, &e->boot_policy},
+        [AVOW_POLICY_USE_KEYS] = {e->has_verify_keys, &e->verify_keys},
+        [AVOW_POLICY_USE_SEVERITY] = {e->has_severity, &e->severity},
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < AVOW_POLICY_USES; i++) {
+        if (!refs[i].has || !refs[i].ref->has_sha256)
+            continue;
+        out[n].use = (enum avow_policy_use)i;
+        memcpy(out[n++].sha256, refs[i].ref->sha256, 32);
+    }
+    return n;
+}
+
+static enum avow_rc keep_pins(struct avow_agent_enrollment *fresh, const struct avow_enrollment *e,
+                              struct avow_err *err)
+{
+    struct avow_agent_pin pins[AVOW_AGENT_PINS_MAX];
+    size_t n = avow_enrollment_pins(e, pins);
+    fresh->pins = n ? malloc(n * sizeof *pins) : NULL;
+    if (n && !fresh->pins)
+        return avow_err_set(err, AVOW_NOMEM, 0, "enrolment");
+    if (n)
+        memcpy(fresh->pins, pins, n * sizeof *pins);
+    fresh->pins_count = n;
+    return AVOW_OK;
+}
+
 enum avow_rc avow_views_enroll(struct avow_views *v, struct avow_agent *a,
                                const struct avow_enrollment *e, struct avow_bytes record,
                                struct avow_err *ak_refused, struct avow_err *err)
@@ -96,12 +133,13 @@ enum avow_rc avow_views_enroll(struct avow_views *v, struct avow_agent *a,
         return avow_err_set(err, AVOW_NOMEM, 0, "enrolment");
     memcpy(fresh.record, record.ptr, record.len);
     avow_proof_content_sha256(record, fresh.sha256);
-    if (e->has_runtime_policy && e->runtime_policy.has_sha256) {
-        fresh.pins = true;
-        memcpy(fresh.pinned_sha256, e->runtime_policy.sha256, 32);
+    enum avow_rc rc = keep_pins(&fresh, e, err);
+    if (rc) {
+        enrollment_deinit(&fresh);
+        return rc;
     }
     if (e->has_ak_public) {
-        enum avow_rc rc = avow_ak_parse(e->ak_public, &fresh.ak, ak_refused);
+        rc = avow_ak_parse(e->ak_public, &fresh.ak, ak_refused);
         if (rc == AVOW_NOMEM) {
             enrollment_deinit(&fresh);
             return avow_err_set(err, rc, 0, "enrolment");

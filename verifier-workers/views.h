@@ -10,6 +10,7 @@
 #include "avow/model/enrollment.h"
 #include "avow/model/state.h"
 #include "deadlines.h"
+#include "policy_doc.h"
 
 #define AVOW_AGENT_ID_MAX 128u
 #define AVOW_VIEWS_AGENTS_MAX                                                                      \
@@ -23,6 +24,12 @@ struct avow_agent_hot {
     uint8_t enrollment_sha256[32];
 };
 
+struct avow_agent_pin {
+    enum avow_policy_use use;
+    uint8_t sha256[32];
+};
+#define AVOW_AGENT_PINS_MAX AVOW_POLICY_USES
+
 struct avow_agent_enrollment {
     uint8_t *record; /* owned; NULL: none */
     size_t len;
@@ -32,8 +39,8 @@ struct avow_agent_enrollment {
     struct avow_ak *ak;       /* owned; NULL: none, or refused */
     uint32_t silent_after_ms; /* 0: the bundle's */
     uint64_t paused_until_ms;
-    bool pins;
-    uint8_t pinned_sha256[32]; /* runtime policy document */
+    struct avow_agent_pin *pins; /* owned; documents that are named by content. NULL: none */
+    size_t pins_count;
 };
 
 /* The enrolment before this one: what the two have in common needs no new appraisal. */
@@ -86,6 +93,9 @@ enum avow_rc avow_views_get(struct avow_views *v, struct avow_str id, struct avo
                             struct avow_err *err) AVOW_MUST_CHECK;
 struct avow_str avow_agent_id(const struct avow_agent *a);
 
+/* The documents that `e` names by content. */
+size_t avow_enrollment_pins(const struct avow_enrollment *e,
+                            struct avow_agent_pin out[AVOW_AGENT_PINS_MAX]);
 /* Replaces the enrolment. `e` is decoded from `record` and verified. An AK that is refused leaves
  * ak NULL and its reason in *ak_refused (empty otherwise). Errors: AVOW_NOMEM. */
 enum avow_rc avow_views_enroll(struct avow_views *v, struct avow_agent *a,

@@ -210,6 +210,8 @@ static enum avow_rc init(struct avow_worker *w, const struct avow_worker_opts *o
     if (rc)
         return rc;
     avow_policy_store_init(&w->policies, seed[0], seed[1]);
+    w->policies.author = avow_worker_is_author;
+    w->policies.author_arg = w;
     w->trust_next = w->policies_next = AVOW_BUS_BEGINNING;
     w->summary_mono_ms = AVOW_WORKER_MONO(&w->ctx);
     if (!avow_worker_topics_init(&w->topics, opts->prefix))

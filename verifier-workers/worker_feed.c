@@ -3,6 +3,7 @@
 #include "worker_internal.h"
 
 #include "avow/base/log.h"
+#include "avow/crypto/dsse.h"
 #include "avow/trust/records.h"
 #include "avow/wire/policy_chunk.h"
 
@@ -118,6 +119,15 @@ static enum avow_rc feed_trust(struct avow_worker *w, const struct avow_bus_msg 
 }
 
 /* --- Policies --- */
+
+bool avow_worker_is_author(void *arg, struct avow_str name, const uint8_t pae_sha256[32],
+                           struct avow_bytes sigs)
+{
+    const struct avow_worker *w = arg;
+    const struct avow_pubkey *keys[AVOW_TRUST_KEYS_MAX];
+    size_t n = w->trust ? avow_trust_keys(w->trust, AVOW_ROLE_POLICY_AUTHOR, name, keys) : 0;
+    return avow_dsse_verify(pae_sha256, sigs, keys, n, NULL);
+}
 
 static enum avow_rc feed_head(struct avow_worker *w, const struct avow_bus_msg *m,
                               enum avow_policy_store_result *result, struct avow_err *err)

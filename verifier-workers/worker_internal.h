@@ -95,4 +95,8 @@ bool avow_worker_is_stopping(const struct avow_worker *w);
 /* What passes by itself. */
 bool avow_worker_is_transient(enum avow_rc rc);
 
+/* The policy store's question: a key of the bundle with role policy_author signed the envelope. */
+bool avow_worker_is_author(void *arg, struct avow_str name, const uint8_t pae_sha256[32],
+                           struct avow_bytes sigs);
+
 #endif

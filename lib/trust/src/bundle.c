@@ -289,6 +289,19 @@ enum avow_rc avow_trust_verify_history(const struct avow_trust *t, enum avow_rol
     return verify(&in, err);
 }
 
+size_t avow_trust_keys(const struct avow_trust *t, enum avow_role role, struct avow_str name,
+                       const struct avow_pubkey *out[AVOW_TRUST_KEYS_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t->bundle.keys_count && n < AVOW_TRUST_KEYS_MAX; i++) {
+        const struct avow_bundle_key *k = &t->bundle.keys[i];
+        if (has_role(k, role) && k->alg == AVOW_KEY_ALG_ECDSA_P256 &&
+            k->status == AVOW_KEY_STATUS_ACTIVE && may_sign_for(k, name))
+            out[n++] = t->keys[i];
+    }
+    return n;
+}
+
 enum avow_rc avow_header_check(const uint8_t expected_fleet[16], const uint8_t fleet[16],
                                struct avow_str record_key, struct avow_bytes kafka_key,
                                struct avow_err *err)

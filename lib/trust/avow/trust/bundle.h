@@ -64,6 +64,11 @@ enum avow_rc avow_trust_verify_history(const struct avow_trust *t, enum avow_rol
                                        struct avow_str name, const struct avow_wire_schema *schema,
                                        struct avow_bytes record,
                                        struct avow_err *err) AVOW_MUST_CHECK;
+/* The active keys that have `role` and may sign for `name`, for signatures that are no proof of a
+ * record of ours (DSSE). Borrowed from `t`; returns how many. */
+#define AVOW_TRUST_KEYS_MAX 64u
+size_t avow_trust_keys(const struct avow_trust *t, enum avow_role role, struct avow_str name,
+                       const struct avow_pubkey *out[AVOW_TRUST_KEYS_MAX]);
 /* Fleet and Kafka key of the record against what was read. AVOW_OK or AVOW_UNTRUSTED. */
 enum avow_rc avow_trust_check_header(const struct avow_trust *t, const uint8_t fleet[16],
                                      struct avow_str record_key, struct avow_bytes kafka_key,
