@@ -62,7 +62,59 @@
     X(AGENT_SILENT, "agent.silent", "warning", NULL,                                               \
       "nothing was heard for longer than silent_after")                                            \
     X(AGENT_NEVER_ATTESTED, "agent.never_attested", "warning", NULL,                               \
-      "enrolled, but nothing was ever heard")
+      "enrolled, but nothing was ever heard")                                                      \
+    X(IMA_SIGNATURE_INVALID, "ima.signature_invalid", "critical",                                  \
+      "ima.validator.ima-sig.invalid_signature",                                                   \
+      "a file's signature is not one of its key over this digest")                                 \
+    X(IMA_SIGNATURE_KEY_UNKNOWN, "ima.signature_key_unknown", "critical",                          \
+      "ima.validator.ima-sig.invalid_signature", "a file is signed by a key that is not accepted") \
+    X(IMA_SIGNATURE_MISSING, "ima.signature_missing", "critical",                                  \
+      "ima.validator.ima-sig.invalid_signature",                                                   \
+      "a file is not signed, and nothing else allows it")                                          \
+    X(IMA_BUFFER_UNKNOWN, "ima.buffer_unknown", "critical",                                        \
+      "ima.validation.ima-ng.runtime_policy_hash",                                                 \
+      "a measured buffer is not one that the policy lists")                                        \
+    X(IMA_BUFFER_DIGEST, "ima.buffer_digest", "critical", "ima.validation.dm.invalid_data",        \
+      "a measured buffer does not have the digest beside it")                                      \
+    X(IMA_KEY_UNKNOWN, "ima.key_unknown", "critical", "ima.validation.ima-ng.not_in_allowlist",    \
+      "a key was loaded into a keyring that may not hold it")                                      \
+    X(IMA_KEYRING_FULL, "ima.keyring_full", "critical", NULL,                                      \
+      "more keys were loaded than are kept")                                                       \
+    X(IMA_DM_MALFORMED, "ima.dm_malformed", "critical", "ima.validation.dm.parsing_failed",        \
+      "an event of the device mapper is malformed")                                                \
+    X(IMA_DM_NO_RULE, "ima.dm_no_rule", "critical",                                                \
+      "ima.validation.dm.dm_table_load.no_matching_policy", "a device that no rule is for")        \
+    X(IMA_DM_RELOADED, "ima.dm_reloaded", "critical",                                              \
+      "ima.validation.dm.dm_table_load.multiple_table_loads", "a device got a second table")       \
+    X(IMA_DM_DEVICE, "ima.dm_device", "critical", "ima.validation.dm.dm_table_load.invalid_entry", \
+      "a device is another than its rule says")                                                    \
+    X(IMA_DM_TARGETS, "ima.dm_targets", "critical",                                                \
+      "ima.validation.dm.dm_table_load.num_targets_mismatch",                                      \
+      "a device has another number of targets than its rule says")                                 \
+    X(IMA_DM_TARGET, "ima.dm_target", "critical",                                                  \
+      "ima.validation.dm.dm_table_load.target_data_mismatch",                                      \
+      "a target is another than its rule says")                                                    \
+    X(IMA_DM_UNLOADED, "ima.dm_unloaded", "critical",                                              \
+      "ima.validation.dm.dm_device_resume.resume_before_table_load",                               \
+      "an event of a device before its table was loaded")                                          \
+    X(IMA_DM_RESUMED, "ima.dm_resumed", "critical",                                                \
+      "ima.validation.dm.dm_device_resume.already_active", "a device was resumed that was active") \
+    X(IMA_DM_TABLE_HASH, "ima.dm_table_hash", "critical",                                          \
+      "ima.validation.dm.dm_device_resume.active_table_mismatch",                                  \
+      "a device was resumed with another table than was loaded")                                   \
+    X(IMA_DM_REMOVED, "ima.dm_removed", "critical",                                                \
+      "ima.validation.dm.dm_device_remove.device_removed", "a device was removed")                 \
+    X(IMA_DM_CLEARED, "ima.dm_cleared", "critical",                                                \
+      "ima.validation.dm.dm_table_clear.table_cleared", "the table of a device was cleared")       \
+    X(IMA_DM_RENAMED, "ima.dm_renamed", "critical",                                                \
+      "ima.validation.dm.dm_device_rename.new_name_invalid",                                       \
+      "a device was renamed in a way that its rule does not allow")                                \
+    X(IMA_DM_FULL, "ima.dm_full", "critical", NULL, "more devices than are kept")                  \
+    X(IMA_DM_REQUIRED, "ima.dm_required", "critical",                                              \
+      "ima.validation.dm.required_policy_not_in_use",                                              \
+      "a device that a rule requires is not there")                                                \
+    X(IMA_DM_NOT_RESUMED, "ima.dm_not_resumed", "critical",                                        \
+      "ima.validation.dm.device_invalid_state", "a device whose rule requires it was not resumed")
 
 enum avow_finding_id {
 #define X(name, id, severity, keylime, text) AVOW_FINDING_##name,
