@@ -134,7 +134,7 @@ def serve(lab, tmp_path, request):
 
 
 @pytest.mark.parametrize("flat", [False, True], ids=["intermediate", "root-alone"])
-def test_every_kind_of_ek_registers_and_activates(lab, serve, tmp_path, flat):
+def test_ai9_every_kind_of_ek_registers_and_activates(lab, serve, tmp_path, flat):
     ca = LocalCa(tmp_path / "localca", flat)
     certs = {kind: ca.issue(ek) for kind, ek in lab.eks.items()}
     assert (ca.root == ca.issuer) == flat

@@ -125,17 +125,20 @@ static enum avow_rc add_pem(struct avow_cert_store *s, struct avow_bytes in, con
     }
 }
 
+enum avow_rc avow_crl_add(struct avow_cert_store *s, struct avow_bytes in, const char *path,
+                          struct avow_err *err)
+{
+    enum avow_rc rc = avow_pem_is(in) ? add_pem(s, in, path, err) : add_list(s, in, path, err);
+    return rc ? avow_err_wrap(err, rc, "%s", path) : AVOW_OK;
+}
+
 static enum avow_rc add_file(void *arg, const char *path, struct avow_err *err)
 {
     struct avow_cert_store *s = arg;
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf data;
     avow_buf_init(&data, CRL_FILE_MAX);
     enum avow_rc rc = avow_file_read(path, &data, err);
-    if (rc)
-        return rc;
-    struct avow_bytes in = avow_buf_bytes(&data);
-    rc = avow_pem_is(in) ? add_pem(s, in, path, err) : add_list(s, in, path, err);
-    return rc ? avow_err_wrap(err, rc, "%s", path) : AVOW_OK;
+    return rc ? rc : avow_crl_add(s, avow_buf_bytes(&data), path, err);
 }
 
 enum avow_rc avow_cert_store_add_crls(struct avow_cert_store *s, const char *dir,

@@ -29,6 +29,9 @@ struct avow_cert_store {
     struct avow_crl_list crls;
 };
 
+/* The lists in one file's content; `path` names it. Errors: as avow_cert_store_add_crls. */
+enum avow_rc avow_crl_add(struct avow_cert_store *s, struct avow_bytes in, const char *path,
+                          struct avow_err *err) AVOW_MUST_CHECK;
 /* Why a certificate of the verified chain (leaf first) counts as revoked, or NULL. The chain is
  * followed beyond its anchor as far as the store knows issuers: an operator who stores an
  * intermediate does not exempt it from its root's list. *depth receives where. */

@@ -39,6 +39,11 @@ static void read_all(const struct avow_cert *c)
     assert(rc || avow_utf8_is_valid(s));
     for (size_t i = 0; i < text.len; i++)
         assert(text.ptr[i] >= 0x20 && text.ptr[i] != 0x7f); /* nothing that a terminal obeys */
+    size_t before = text.len;
+    rc = avow_cert_device_serial(c, &text, NULL);
+    assert(rc == AVOW_OK || text.len == before);
+    for (size_t i = before; i < text.len; i++)
+        assert(text.ptr[i] >= 0x20 && text.ptr[i] < 0x7f);
     rc = avow_cert_from_der(avow_cert_der(c), &again, NULL);
     assert(rc == AVOW_OK);
     avow_cert_free(again);
@@ -57,6 +62,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_all(certs[i]);
     if (n) {
         rc = avow_cert_verify_ek(certs[0], certs + 1, n - 1, store_of_vectors(), NOW_MS, &err);
+        assert(rc == AVOW_OK || rc == AVOW_UNTRUSTED);
+        struct avow_cert_list chain = {.n = n};
+        for (size_t i = 0; i < n; i++)
+            chain.certs[i] = certs[i];
+        rc = avow_cert_verify_device("device", &chain, store_of_vectors(), NOW_MS, &err);
         assert(rc == AVOW_OK || rc == AVOW_UNTRUSTED);
     }
     for (size_t i = 0; i < AVOW_CHAIN_MAX; i++)

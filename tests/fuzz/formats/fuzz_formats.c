@@ -1,5 +1,6 @@
 /* fuzz_formats.c - the parsers of foreign formats, one per build: PARSER names it. Oracle: success
  * or the output is untouched, and what is borrowed lies within the input. */
+#include "avow/formats/certify.h"
 #include "avow/formats/ima_list.h"
 #include "avow/formats/policy_text.h"
 #include "avow/formats/quote.h"
@@ -24,6 +25,7 @@ static void within(struct avow_bytes in, struct avow_bytes part)
 }
 
 void fuzz_tpm_public(struct avow_bytes in);
+void fuzz_certify(struct avow_bytes in);
 void fuzz_quote(struct avow_bytes in);
 void fuzz_tpm_signature(struct avow_bytes in);
 void fuzz_ima_list(struct avow_bytes in);
@@ -42,6 +44,18 @@ void fuzz_tpm_public(struct avow_bytes in)
     within(in, p.ecc_y);
     CHECK(p.tpmt.len + 2 == in.len);
     CHECK((p.type == AVOW_TPM_ALG_RSA) == (p.rsa_modulus.len > 0));
+}
+
+void fuzz_certify(struct avow_bytes in)
+{
+    static const uint8_t untouched[1];
+    struct avow_certify c = {.name = AVOW_BYTES_OF(untouched)};
+    if (avow_certify_parse(in, &c, NULL)) {
+        CHECK(c.name.ptr == untouched);
+        return;
+    }
+    within(in, c.name);
+    within(in, c.extra_data);
 }
 
 void fuzz_quote(struct avow_bytes in)

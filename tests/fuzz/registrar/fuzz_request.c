@@ -27,6 +27,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(r.ek_public.len <= AVOW_TPM_PUBLIC_MAX && r.ak_public.len <= AVOW_TPM_PUBLIC_MAX);
         assert((r.cert == AVOW_CERT_GIVEN) == (r.ekcert.len > 0));
         check_str(r.ekcert, AVOW_BODY_MAX);
+        check_str(r.iak.iak_cert, AVOW_BODY_MAX);
+        check_str(r.iak.idevid_cert, AVOW_BODY_MAX);
+        assert(r.iak.attest.len <= AVOW_ATTEST_MAX && r.iak.signature.len <= AVOW_SIGNATURE_MAX);
+        assert(r.iak.iak_public.len <= AVOW_TPM_PUBLIC_MAX &&
+               r.iak.idevid_public.len <= AVOW_TPM_PUBLIC_MAX);
         check_str(r.ip, AVOW_CLAIM_IP_MAX);
         check_str(r.mtls_cert, AVOW_CLAIM_MTLS_MAX);
     }
