@@ -306,6 +306,42 @@ static void test_verify_ek__swtpm_certificates__are_trusted_and_fit_their_eks(vo
     }
 }
 
+/* Nuvoton's root has the attributes of its names out of DER order; strict parsers refuse it. It is
+ * read as it is, so its signature, over those bytes, verifies: all that is wrong with it as an EK
+ * certificate is that it is a CA's, and one bit less and it is forged. */
+static void test_verify_ek__names_out_of_der_order__are_verified_as_they_are(void **state)
+{
+    (void)state;
+    struct avow_err err = {0};
+    char path[512];
+    VEC_BUF der;
+    const char *dir = getenv("AVOW_KEYLIME_VECTORS");
+    if (!dir) {
+        print_message("Keylime's vectors are absent: set AVOW_KEYLIME_VECTORS to verify Nuvoton's "
+                      "certificate\n");
+        skip();
+    }
+    snprintf(path, sizeof path, "%s/vectors/cert_nuvoton_ecdsa_sha256.der", dir);
+    avow_buf_init(&der, VEC_MAX);
+    assert_rc(path, avow_file_read(path, &der, &err), AVOW_OK, &err);
+    vec_scratch_write("nuvoton.der", avow_buf_bytes(&der), path);
+    AVOW_CLEANUP(avow_cert_store_free) struct avow_cert_store *store = NULL;
+    enum avow_rc rc = avow_cert_store_load(vec_scratch(), &store, &err);
+    unlink(path);
+    assert_rc("store", rc, AVOW_OK, &err);
+    AVOW_CLEANUP(avow_cert_free) struct avow_cert *root = NULL;
+    AVOW_CLEANUP(avow_cert_free) struct avow_cert *forged = NULL;
+    assert_rc("root", avow_cert_from_der(avow_buf_bytes(&der), &root, &err), AVOW_OK, &err);
+    assert_rc("root", avow_cert_verify_ek(root, NULL, 0, store, CA_NOW_MS, &err), AVOW_UNTRUSTED,
+              &err);
+    assert_says("root", &err, "EK certificate: it is a CA certificate");
+    der.ptr[20] ^= 1; /* its serial number */
+    assert_rc("forged", avow_cert_from_der(avow_buf_bytes(&der), &forged, &err), AVOW_OK, &err);
+    assert_rc("forged", avow_cert_verify_ek(forged, NULL, 0, store, CA_NOW_MS, &err),
+              AVOW_UNTRUSTED, &err);
+    assert_false(strstr(err.msg, "it is a CA certificate"));
+}
+
 static void test_store_load__bad_folders_and_files__say_which(void **state)
 {
     (void)state;
@@ -349,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_verify_ek__table__each_reason),
         cmocka_unit_test(test_verify_ek__chains_of_many_intermediates__limit_is_eight),
         cmocka_unit_test(test_verify_ek__swtpm_certificates__are_trusted_and_fit_their_eks),
+        cmocka_unit_test(test_verify_ek__names_out_of_der_order__are_verified_as_they_are),
         cmocka_unit_test(test_store_load__bad_folders_and_files__say_which),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
