@@ -39,7 +39,7 @@ void avow_boot_aggregate(struct avow_eval *ev, const struct avow_ima_file *f)
     const struct avow_runtime_policy *p = ev->in->policy->runtime;
     struct avow_str path = AVOW_STR_LIT("boot_aggregate");
     enum avow_hash alg;
-    bool sound = avow_hash_from_name(f->hash_alg, &alg) && avow_hash_len(alg) == f->digest.len;
+    bool sound = f->digest_type == AVOW_IMA_OF_FILE && avow_ima_digest_is_sound(f, &alg);
     bool pinned = p && avow_runtime_policy_has_path(p, path);
     bool pin_fits =
         pinned && sound && avow_runtime_policy_find(p, path, f->digest) == AVOW_POLICY_ALLOWED;

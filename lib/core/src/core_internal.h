@@ -2,7 +2,8 @@
  *
  * avow_evaluate (evaluate.c) walks: attribute.c (drops) -> order.c (order token) -> renew.c (boots,
  * enrolments, policies: what may continue) -> pcrs.c (selection, bank, static values) -> ima_part.c
- * (frames) -> ima_fold.c (running values) with ima_judge.c (entries) -> explain.c (quotes) ->
+ * (frames) -> ima_fold.c (running values) with ima_judge.c (entries:
+ * ima_file.c, ima_buffer.c, ima_learned.c, dm_state.c) -> explain.c (quotes) ->
  * boot.c -> pcrs.c (rules) -> status.c. All of them work on one struct avow_eval. Evidence of
  * several parts stops after part 1, keeps the fold in the state (open_fold.c), and goes on there
  * with each part; explain.c and what follows run at the last one. Memory is the caller's arena; a
@@ -16,8 +17,12 @@
 #include "avow/formats/ima_list.h"
 #include "avow/formats/quote.h"
 
+#include "dm_state.h"
+
 #define AVOW_IMA_PCR 10u              /* CONFIG_IMA_MEASURE_PCR_IDX of every distribution kernel */
 #define AVOW_TRACKED_MAX 4u           /* PCRs that IMA may extend: schemas/state.avsc */
+#define AVOW_LEARNED_MAX 12u          /* learned keys: schemas/state.avsc */
+#define AVOW_LEARNED_SPKI_MAX 560u    /* the same; RSA-4096 has 550 */
 #define AVOW_EXPLAIN_BACK 5u          /* R_N .. R_{N-4} (PROTOCOL R2) */
 #define AVOW_CHAINS_MAX 4u            /* {from zeros, from the stored value} x {native, padded} */
 #define AVOW_IMA_ENTRIES_MAX 4000000u /* PROTOCOL B6 */
@@ -103,6 +108,9 @@ struct avow_fold {
     bool repeated_aggregate;
     uint64_t proven_count; /* of the stored position that is continued */
     struct avow_running proven;
+    struct avow_key_ref keys[AVOW_LEARNED_MAX]; /* keys that the list has taught so far */
+    size_t keys_count;
+    struct avow_dm_state dm;
     size_t chains_count;
     struct avow_chain chains[AVOW_CHAINS_MAX]; /* 10 KiB, last: not zeroed before they begin */
 };
@@ -144,6 +152,7 @@ struct avow_eval {
     bool more; /* the log is longer than this evidence */
 
     struct avow_finding_list findings;
+    struct avow_pubkey *learned[AVOW_LEARNED_MAX]; /* owned; of next->learned, once needed */
 
     /* explain.c */
     const struct avow_chain *proven_chain; /* NULL: nothing was proven */
@@ -209,11 +218,48 @@ bool avow_part_is_last(const struct avow_eval *ev);
 enum avow_fold_begin { AVOW_FOLD_GAP = 0, AVOW_FOLD_READY };
 enum avow_fold_begin avow_fold_begin(struct avow_eval *ev) AVOW_MUST_CHECK;
 void avow_fold_entry(struct avow_eval *ev, const struct avow_ima_entry *e);
+/* Device-mapper state of a stored position or an open fold. */
+void avow_fold_take_dm(struct avow_eval *ev, struct avow_bytes dm);
 /* Stores the result of the fold as claimed or proven position. */
 void avow_fold_store(struct avow_eval *ev);
 
 /* ima_judge.c: findings of one entry that is folded for the first time. */
 void avow_ima_judge(struct avow_eval *ev, const struct avow_ima_entry *e);
+/* ima_file.c: a file by its digest and its signature. */
+void avow_ima_judge_file(struct avow_eval *ev, const struct avow_ima_file *f);
+/* Something is demanded of files. */
+bool avow_ima_judges_files(const struct avow_eval *ev);
+/* ima_buffer.c: a key that was loaded into a keyring, an event of the device mapper, or another
+ * buffer. */
+void avow_ima_judge_buffer(struct avow_eval *ev, const struct avow_ima_file *f);
+/* Once the quote is explained: what a device-mapper policy requires. */
+void avow_ima_judge_devices(struct avow_eval *ev);
+/* The digest's length is that of the named algorithm: a policy digest has no name, so the length
+ * alone would let another algorithm of that length pass. */
+bool avow_ima_digest_is_sound(const struct avow_ima_file *f, enum avow_hash *alg);
+/* "/usr/bin/x sha256:abcd (reason)"; NULL if there is no memory. */
+const char *avow_ima_file_reason(const struct avow_eval *ev, const struct avow_ima_file *f,
+                                 const char *reason);
+#define AVOW_FIND_FILE(ev, name, f, reason)                                                        \
+    do {                                                                                           \
+        if (!avow_finding_list_count_only(&(ev)->findings))                                        \
+            avow_finding_list_put(&(ev)->findings, AVOW_FINDING_##name, avow_ima_where(ev),        \
+                                  avow_ima_file_reason(ev, f, reason));                            \
+    } while (0)
+
+/* ima_learned.c: keys that the list itself teaches. */
+/* Those of a stored position or an open fold; entries behind `end` are not of it. */
+void avow_learned_load(struct avow_eval *ev, const struct avow_key_ref *keys, size_t count,
+                       uint64_t end);
+/* The entry at hand taught this key. */
+void avow_learned_add(struct avow_eval *ev, struct avow_str keyring, uint32_t id,
+                      struct avow_bytes spki);
+/* Key of fold.keys[i] if it has this id; NULL otherwise. */
+const struct avow_pubkey *avow_learned_find(struct avow_eval *ev, size_t i, uint32_t id);
+/* A copy of fold.keys in the arena. */
+const struct avow_key_ref *avow_learned_copy(struct avow_eval *ev);
+void avow_learned_free(struct avow_eval *ev);
+
 /* "entry 17": the one that the fold is at. */
 const char *avow_ima_where(const struct avow_eval *ev);
 /* "/usr/bin/x sha256:abcd"; NULL if there is no memory. */

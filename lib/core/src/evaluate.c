@@ -46,8 +46,8 @@ const char *avow_eval_unavailable(const struct avow_enrollment *e,
         return "the enrolment demands a boot policy, which this version does not apply";
     if (e->has_severity)
         return "the enrolment names a severity policy, which this version does not apply";
-    if (e->flags.check_signatures || e->has_verify_keys)
-        return "the enrolment demands file signatures, which this version does not check";
+    if (e->has_verify_keys && !policy->keys)
+        return "the keys for file signatures that the enrolment names are not available";
     return NULL;
 }
 
@@ -109,7 +109,7 @@ uint64_t avow_known_entries(const struct avow_state *s)
  * that. */
 static void judge_empty_list(struct avow_eval *ev)
 {
-    if (ev->explained && ev->fold.from_zero && ev->fold.count == 0 && ev->in->policy->runtime)
+    if (ev->explained && ev->fold.from_zero && ev->fold.count == 0 && avow_ima_judges_files(ev))
         AVOW_FIND(ev, IMA_MISSING, "PCR 10", "the list is empty");
 }
 
@@ -131,6 +131,7 @@ static bool fold_part(struct avow_eval *ev)
     avow_fold_store(ev);
     avow_explain_settle(ev);
     judge_empty_list(ev);
+    avow_ima_judge_devices(ev);
     return true;
 }
 
@@ -143,7 +144,7 @@ static void appraise_ima(struct avow_eval *ev)
 static void appraise_without_ima(struct avow_eval *ev)
 {
     struct avow_state *s = ev->next;
-    if (ev->in->enrollment->has_runtime_policy)
+    if (avow_ima_judges_files(ev))
         AVOW_FIND(ev, IMA_MISSING, "body", "the agent says that there is no list");
     avow_renew_start_run(ev);
     s->has_ima = s->has_rebase = false;
@@ -239,6 +240,7 @@ static void judge(struct avow_eval *ev)
 
 static enum avow_rc finish(struct avow_eval *ev, struct avow_eval_out *out, struct avow_err *err)
 {
+    avow_learned_free(ev);
     if (!avow_finding_list_store(&ev->findings, ev->next) || ev->nomem || ev->findings.nomem)
         return avow_err_set(err, AVOW_NOMEM, 0, "evaluate: no memory");
     ev->out->kind = AVOW_EVAL_ACCEPTED;

@@ -83,6 +83,15 @@ static void add_from_stored(struct avow_fold *f, const struct avow_ima_position 
     }
 }
 
+/* State of another policy than this one does not come here: a new policy is judged from entry 0. */
+void avow_fold_take_dm(struct avow_eval *ev, struct avow_bytes dm)
+{
+    const struct avow_runtime_policy *p = ev->in->policy->runtime;
+    const struct avow_dm_policy *policy = p ? avow_runtime_policy_dm(p) : NULL;
+    if (!policy || !avow_dm_state_load(policy, dm, &ev->fold.dm))
+        ev->fold.dm.len = 0;
+}
+
 static enum avow_fold_begin continue_at(struct avow_eval *ev, const struct avow_ima_position *p,
                                         bool into_rebase)
 {
@@ -94,6 +103,8 @@ static enum avow_fold_begin continue_at(struct avow_eval *ev, const struct avow_
         load(p, false, &f->proven);
     }
     add_from_stored(f, p);
+    avow_learned_load(ev, p->keys, p->keys_count, p->claimed_count);
+    avow_fold_take_dm(ev, p->dm);
     return AVOW_FOLD_READY;
 }
 
@@ -299,6 +310,9 @@ static bool fill(struct avow_eval *ev, const struct avow_chain *c, struct avow_i
     }
     p->pcrs = pcrs;
     p->pcrs_count = f->pcrs_count;
+    p->keys = avow_learned_copy(ev);
+    p->keys_count = f->keys_count;
+    p->dm = avow_eval_copy(ev, avow_bytes_make(f->dm.bytes, f->dm.len));
     return true;
 }
 

@@ -37,52 +37,17 @@ const char *avow_ima_file_text(const struct avow_eval *ev, const struct avow_ima
                              alg.ptr, hex);
 }
 
-/* `file` is NULL if there was no memory for it. */
-static const char *with_reason(const struct avow_eval *ev, const struct avow_ima_file *f,
-                               const char *reason)
+const char *avow_ima_file_reason(const struct avow_eval *ev, const struct avow_ima_file *f,
+                                 const char *reason)
 {
     const char *file = avow_ima_file_text(ev, f);
     return file ? avow_arena_printf(ev->arena, "%s %s", file, reason) : NULL;
 }
 
-#define FIND_FILE(ev, name, f, reason)                                                             \
-    do {                                                                                           \
-        if (!avow_finding_list_count_only(&(ev)->findings))                                        \
-            avow_finding_list_put(&(ev)->findings, AVOW_FINDING_##name, avow_ima_where(ev),        \
-                                  with_reason(ev, f, reason));                                     \
-    } while (0)
-
-/* The digest's length must be that of the named algorithm: a policy digest has no name, so the
- * length alone would let another algorithm of that length pass. */
-static bool digest_is_sound(const struct avow_ima_file *f)
+bool avow_ima_digest_is_sound(const struct avow_ima_file *f, enum avow_hash *alg)
 {
-    enum avow_hash alg;
-    return f->digest_type == AVOW_IMA_OF_FILE && avow_hash_from_name(f->hash_alg, &alg) &&
-           avow_hash_len(alg) == f->digest.len;
-}
-
-static void judge_file(struct avow_eval *ev, const struct avow_ima_file *f)
-{
-    const struct avow_runtime_policy *p = ev->in->policy->runtime;
-    bool strict = ev->in->enrollment->flags.strict_excludes;
-    struct avow_bytes digest = digest_is_sound(f) ? f->digest : (struct avow_bytes){NULL, 0};
-    switch (avow_runtime_policy_match(p, f->path, digest, strict)) {
-    case AVOW_POLICY_ALLOWED:
-    case AVOW_POLICY_EXCLUDED:
-        return;
-    case AVOW_POLICY_REGEX_LIMIT:
-        FIND_FILE(ev, IMA_EXCLUDE_UNDECIDED, f, "(an expression hit its limits)");
-        FIND_FILE(ev, IMA_DIGEST_UNKNOWN, f, "(not excluded: undecided)");
-        return;
-    case AVOW_POLICY_PATH_UNKNOWN:
-        FIND_FILE(ev, IMA_DIGEST_UNKNOWN, f, "(path not in the policy)");
-        return;
-    case AVOW_POLICY_DIGEST_UNKNOWN:
-    case AVOW_POLICY_UNDECIDED:
-    default:
-        FIND_FILE(ev, IMA_DIGEST_UNKNOWN, f, "(digest not allowed)");
-        return;
-    }
+    return f->digest_type != AVOW_IMA_OF_OTHER && avow_hash_from_name(f->hash_alg, alg) &&
+           avow_hash_len(*alg) == f->digest.len;
 }
 
 /* Nothing covers the fields of a violation: the PCR is extended with ones whatever they say. So the
@@ -104,7 +69,7 @@ static void judge_violation(struct avow_eval *ev, const struct avow_ima_entry *e
     if (ev->fold.index == 0)
         AVOW_FIND(ev, IMA_BOOT_AGGREGATE_MISSING, avow_ima_where(ev),
                   "the first entry is a violation");
-    if (!ev->in->policy->runtime || flags->allow_violations || flags->allow_tomtou)
+    if (!avow_ima_judges_files(ev) || flags->allow_violations || flags->allow_tomtou)
         return;
     if (!avow_finding_list_count_only(&ev->findings))
         avow_finding_list_put(&ev->findings, AVOW_FINDING_IMA_VIOLATION, avow_ima_where(ev),
@@ -114,7 +79,7 @@ static void judge_violation(struct avow_eval *ev, const struct avow_ima_entry *e
 static void judge_template(struct avow_eval *ev, const struct avow_ima_entry *e, enum avow_rc rc)
 {
     const char *what = rc == AVOW_PARSE ? ": malformed fields" : "";
-    if (!ev->in->policy->runtime || avow_finding_list_count_only(&ev->findings))
+    if (!avow_ima_judges_files(ev) || avow_finding_list_count_only(&ev->findings))
         return;
     struct avow_str name = avow_finding_text(ev->arena, e->template_name, TEMPLATE_TEXT_MAX);
     avow_finding_list_put(
@@ -130,31 +95,36 @@ static void judge_fields(struct avow_eval *ev, const struct avow_ima_entry *e)
     uint64_t index = ev->fold.index;
     struct avow_ima_file f;
     enum avow_rc rc = avow_ima_file_parse(e, &f, NULL);
-    bool is_aggregate = !rc && avow_str_is(f.path, "boot_aggregate");
+    bool is_aggregate = !rc && !f.has_buffer && avow_str_is(f.path, "boot_aggregate");
     if (index == 0 && !is_aggregate)
         AVOW_FIND(ev, IMA_BOOT_AGGREGATE_MISSING, avow_ima_where(ev), "the first entry is another");
-    if (rc || f.has_buffer) {
+    if (rc) {
         judge_template(ev, e, rc);
         return;
     }
+    ev->findings.at.path = f.path;
     if (is_aggregate && index > 0) {
         ev->fold.repeated_aggregate = true;
         if (!ev->in->enrollment->flags.allow_kexec)
             AVOW_FIND(ev, IMA_BOOT_AGGREGATE_REPEATED, avow_ima_where(ev),
                       "another kernel was started without a reboot");
     }
-    if (is_aggregate)
+    if (f.has_buffer)
+        avow_ima_judge_buffer(ev, &f);
+    else if (is_aggregate)
         avow_boot_aggregate(ev, &f);
-    else if (ev->in->policy->runtime)
-        judge_file(ev, &f);
+    else
+        avow_ima_judge_file(ev, &f);
 }
 
 void avow_ima_judge(struct avow_eval *ev, const struct avow_ima_entry *e)
 {
+    ev->findings.at.entry = (int64_t)ev->fold.index;
     if (!is_tracked(&ev->fold, e->pcr))
         AVOW_FIND(ev, IMA_PCR_INDEX, avow_ima_where(ev), "PCR %u", e->pcr);
     if (avow_ima_entry_is_violation(e))
         judge_violation(ev, e);
     else
         judge_fields(ev, e);
+    ev->findings.at = AVOW_FINDING_NOWHERE;
 }

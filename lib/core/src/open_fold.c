@@ -85,6 +85,9 @@ static void fold_out(struct avow_eval *ev, struct avow_open_fold *o)
         o->proven = values_out(ev, &f->proven, 1);
         o->proven_count = f->pcrs_count;
     }
+    o->keys = avow_learned_copy(ev);
+    o->keys_count = f->keys_count;
+    o->dm = avow_eval_copy(ev, avow_bytes_make(f->dm.bytes, f->dm.len));
 }
 
 void avow_open_store(struct avow_eval *ev)
@@ -219,7 +222,11 @@ bool avow_open_load(struct avow_eval *ev)
     ev->parts_bytes = (uint64_t)o->bytes + p->part.len;
     if (p->has_next)
         memcpy(ev->part_next, p->next, sizeof ev->part_next);
-    return fold_in(o, ev->in->body, &ev->fold) && values_are_known(ev);
+    if (!fold_in(o, ev->in->body, &ev->fold))
+        return false;
+    avow_learned_load(ev, o->keys, o->keys_count, ev->fold.count);
+    avow_fold_take_dm(ev, o->dm);
+    return values_are_known(ev);
 }
 
 /* --- Given up --- */

@@ -1,9 +1,11 @@
 /* runtime_policy.c - see runtime_policy.h. */
 #include "avow/core/runtime_policy.h"
 
+#include "dm_policy.h"
 #include "excludes.h"
 #include "policy_table.h"
 
+#include "avow/core/ima_keys.h"
 #include "avow/formats/policy_text.h"
 
 #include <stdlib.h>
@@ -22,6 +24,8 @@ struct avow_runtime_policy {
     struct avow_policy_table lists[LISTS];
     char *texts[TEXTS]; /* owned; NULL: none */
     size_t text_lens[TEXTS];
+    struct avow_ima_keys *keys; /* owned; of the texts, NULL: none */
+    struct avow_dm_policy *dm;
     char *warnings[AVOW_POLICY_WARNINGS_KEPT]; /* owned */
     size_t warnings_count;
     bool strict; /* excludes match whole paths, whatever the enrolment says */
@@ -38,6 +42,8 @@ void avow_runtime_policy_free(struct avow_runtime_policy *p)
         avow_policy_table_deinit(&p->lists[i]);
     for (size_t i = 0; i < TEXTS; i++)
         free(p->texts[i]);
+    avow_ima_keys_free(p->keys);
+    avow_dm_policy_free(p->dm);
     for (size_t i = 0; i < AVOW_POLICY_WARNINGS_KEPT; i++)
         free(p->warnings[i]);
     free(p);
@@ -132,6 +138,19 @@ static enum avow_rc put_item(void *ctx, enum avow_policy_item item, struct avow_
     }
 }
 
+static enum avow_rc compile_texts(struct avow_runtime_policy *p, struct avow_err *err)
+{
+    struct avow_str keys = text_of(p, TEXT_KEYS), dm = text_of(p, TEXT_DM);
+    enum avow_rc rc = AVOW_OK;
+    if (keys.len)
+        rc = avow_ima_keys_load(avow_bytes_make(keys.ptr, keys.len), &p->keys, err);
+    if (rc)
+        return avow_err_wrap(err, rc, "$[\"verification-keys\"]");
+    if (dm.len)
+        rc = avow_dm_policy_load(dm, &p->dm, err);
+    return rc ? avow_err_wrap(err, rc, "$.ima.dm_policy") : AVOW_OK;
+}
+
 enum avow_rc avow_runtime_policy_load(struct avow_bytes json, struct avow_runtime_policy **out,
                                       struct avow_err *err)
 {
@@ -142,6 +161,8 @@ enum avow_rc avow_runtime_policy_load(struct avow_bytes json, struct avow_runtim
     enum avow_rc rc = avow_policy_text_parse(json, &sink, err);
     if (!rc)
         rc = avow_excludes_finish(&p->excludes, err);
+    if (!rc)
+        rc = compile_texts(p, err);
     if (rc)
         return rc;
     avow_policy_table_finish(&p->digests);
@@ -202,6 +223,16 @@ struct avow_str avow_runtime_policy_dm_text(const struct avow_runtime_policy *p)
     return text_of(p, TEXT_DM);
 }
 
+const struct avow_ima_keys *avow_runtime_policy_keys(const struct avow_runtime_policy *p)
+{
+    return p->keys;
+}
+
+const struct avow_dm_policy *avow_runtime_policy_dm(const struct avow_runtime_policy *p)
+{
+    return p->dm;
+}
+
 bool avow_runtime_policy_has_path(const struct avow_runtime_policy *p, struct avow_str path)
 {
     return avow_policy_table_has_name(&p->digests, path);
@@ -240,10 +271,9 @@ bool avow_runtime_policy_is_superset(const struct avow_runtime_policy *old,
 {
     bool new_pin = avow_policy_table_has_name(&p->digests, BOOT_AGGREGATE) &&
                    !avow_policy_table_has_name(&old->digests, BOOT_AGGREGATE);
-    struct avow_str keys = text_of(old, TEXT_KEYS);
     bool stricter = p->strict && !old->strict && old->excludes.count;
     if (new_pin || stricter || !avow_str_eq(text_of(p, TEXT_DM), text_of(old, TEXT_DM)) ||
-        (keys.len && !avow_str_eq(text_of(p, TEXT_KEYS), keys)))
+        !avow_ima_keys_is_subset(old->keys, p->keys))
         return false;
     for (size_t i = 0; i < LISTS; i++) {
         if (!avow_policy_table_is_subset(&old->lists[i], &p->lists[i]))
@@ -279,13 +309,14 @@ const char *avow_policy_note_text(unsigned note)
 {
     switch (note) {
     case AVOW_POLICY_NOTE_VERIFICATION_KEYS:
-        return "verification keys are not used: files are judged by their digests";
+        return "a file that one of the verification keys signed needs no digest";
     case AVOW_POLICY_NOTE_KEYRINGS:
-        return "keyrings are not used: entries of template ima-buf are findings";
+        return "keys that are loaded into keyrings are judged, and what is allowed counts as a "
+               "verification key";
     case AVOW_POLICY_NOTE_IMA_BUF:
-        return "ima-buf digests are not used: entries of template ima-buf are findings";
+        return "buffers that are measured (template ima-buf) are judged by their digests";
     case AVOW_POLICY_NOTE_DM_POLICY:
-        return "the device-mapper policy is not used: entries of template ima-buf are findings";
+        return "devices of the device mapper are judged";
     case AVOW_POLICY_NOTE_LEGACY:
         return "an older form of allowlist: consider converting it";
     case AVOW_POLICY_NOTE_OPEN_EXCLUDE:

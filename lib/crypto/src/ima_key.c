@@ -116,6 +116,27 @@ enum avow_rc avow_ima_key_read(struct avow_bytes in, const struct avow_ima_key_s
     return put_cert(in, sink, err);
 }
 
+bool avow_ima_key_is(struct avow_bytes in)
+{
+    struct avow_pem_block block;
+    bool found;
+    if (avow_pem_is(in))
+        return !avow_pem_next(&in, &block, &found, NULL) && found &&
+               (avow_str_is(block.label, "CERTIFICATE") || avow_str_is(block.label, "PUBLIC KEY"));
+    if (in.len < 2 || in.ptr[0] != 0x30 || in.len > AVOW_CERT_MAX)
+        return false;
+    const uint8_t *p = in.ptr;
+    X509 *cert = d2i_X509(NULL, &p, (long)in.len);
+    bool is = cert && p == in.ptr + in.len;
+    X509_free(cert);
+    p = in.ptr;
+    X509_PUBKEY *key = is ? NULL : d2i_X509_PUBKEY(NULL, &p, (long)in.len);
+    is |= key && p == in.ptr + in.len;
+    X509_PUBKEY_free(key);
+    ERR_clear_error();
+    return is;
+}
+
 bool avow_ima_hash_of(uint8_t hash_id, enum avow_hash *out)
 {
     static const struct {

@@ -65,7 +65,7 @@ static enum avow_rc read_ids(struct avow_bytes list, struct ids *out, struct avo
     avow_json_init(&j, list);
     bool first = true;
     out->count = 0;
-    if (!avow_json_enter(&j, AVOW_JSON_ARRAY))
+    if (avow_json_peek(&j) != AVOW_JSON_ARRAY || !avow_json_enter(&j, AVOW_JSON_ARRAY))
         return avow_err_set(err, AVOW_PARSE, 0, "$.keyids: not a list");
     while (avow_json_element(&j, &first)) {
         struct avow_bytes text;
@@ -104,7 +104,7 @@ static enum avow_rc read_keys(struct avow_bytes list, const struct ids *ids,
     avow_json_init(&j, list);
     bool first = true;
     size_t n = 0;
-    if (!avow_json_enter(&j, AVOW_JSON_ARRAY))
+    if (avow_json_peek(&j) != AVOW_JSON_ARRAY || !avow_json_enter(&j, AVOW_JSON_ARRAY))
         return avow_err_set(err, AVOW_PARSE, 0, "$.pubkeys: not a list");
     for (; avow_json_element(&j, &first); n++) {
         if (n == AVOW_IMA_KEYRING_MAX)
@@ -131,9 +131,7 @@ static enum avow_rc parse_object(struct avow_bytes text, const struct avow_ima_k
         rc = read_ids(list, &ids, err);
     if (!rc)
         rc = find(text, "pubkeys", &list, &found, err);
-    if (!rc && !found)
-        return avow_err_set(err, AVOW_PARSE, 0, "$.pubkeys: missing");
-    return rc ? rc : read_keys(list, &ids, sink, err);
+    return rc || !found ? rc : read_keys(list, &ids, sink, err);
 }
 
 enum avow_rc avow_ima_keyring_parse(struct avow_bytes text,
@@ -147,7 +145,9 @@ enum avow_rc avow_ima_keyring_parse(struct avow_bytes text,
     if (j.failed || avow_json_peek(&j) != AVOW_JSON_STRING)
         return j.failed ? avow_json_status(&j, err) : parse_object(text, sink, err);
     struct avow_str inner;
-    if (!avow_json_string(&j, &inner) || !avow_json_end(&j))
-        return avow_err_set(err, AVOW_PARSE, 0, "$: malformed string");
+    if (!avow_json_string(&j, &inner))
+        return avow_json_status(&j, err);
+    if (!avow_json_end(&j))
+        return avow_err_set(err, AVOW_PARSE, 0, "$: more follows");
     return parse_object(avow_bytes_make(inner.ptr, inner.len), sink, err);
 }

@@ -13,7 +13,16 @@ static const char policy_text[] =
     ".*\",\"/"
     "z[0-9]+\"],"
     "\"keyrings\":{\".ima\":[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]},\"ima\":{\"dm_policy\":"
-    "{\"version\":1}}}";
+    "{\"version\":1,\"match_on\":\"name\",\"rules\":{\"r\":{\"required\":true,"
+    "\"device_resume_required\":true,\"device_rename\":{\"valid_name\":\"a.c\",\"valid_uuid\":null}"
+    ","
+    "\"device_remove\":{\"allow_removal\":false},\"allow_clear\":false,\"table_load\":{"
+    "\"allow_multiple_loads\":false,\"name\":\"x\",\"uuid\":\"\",\"major\":253,\"minor\":null,"
+    "\"minor_count\":1,\"num_targets\":1,\"targets\":[{\"target_name\":\"verity\"}]}}}}},"
+    "\"verification-keys\":\"{\\\"pubkeys\\\":["
+    "\\\"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECHTuaBOotdmU8midN+"
+    "Swtt3YoYEMt0XoCnE528mPPwSuW7q96aVnUHQrw/C8V15pk12ygGZ18zUO5fnl8i9A9w==\\\"],"
+    "\\\"keyids\\\":[7]}\"}";
 
 static void test_runtime_policy_load__each_allocation_fails__nomem(void **state)
 {

@@ -304,7 +304,8 @@ static void test_find__keyrings_and_buffers__as_listed(void **state)
     struct avow_runtime_policy *p =
         load("{\"digests\":{\"boot_aggregate\":[\"sha256:" A32 "\"]},\"excludes\":[\"skip\"],"
              "\"keyrings\":{\".ima\":[\"" A32 "\"]},\"ima-buf\":{\"b\":[\"" B32 "\"]},"
-             "\"ima\":{\"ignored_keyrings\":[\".old\"],\"dm_policy\":{\"version\": 1}},"
+             "\"ima\":{\"ignored_keyrings\":[\".old\"],\"dm_policy\":{\"version\": "
+             "1,\"match_on\":\"name\",\"rules\":{}}},"
              "\"verification-keys\":\"{\\\"pubkeys\\\":[]}\"}");
     struct avow_str ima = AVOW_STR_LIT(".ima"), buffer = AVOW_STR_LIT("b");
     struct avow_bytes a = avow_bytes_make(aa, 32), b = avow_bytes_make(bb, 32);
@@ -317,7 +318,8 @@ static void test_find__keyrings_and_buffers__as_listed(void **state)
     assert_true(avow_runtime_policy_ignores_keyring(p, AVOW_STR_LIT(".old")));
     assert_false(avow_runtime_policy_ignores_keyring(p, ima));
     assert_true(avow_str_is(avow_runtime_policy_keys_text(p), "{\"pubkeys\":[]}"));
-    assert_true(avow_str_is(avow_runtime_policy_dm_text(p), "{\"version\": 1}"));
+    assert_true(avow_str_is(avow_runtime_policy_dm_text(p),
+                            "{\"version\": 1,\"match_on\":\"name\",\"rules\":{}}"));
     assert_int_equal(avow_runtime_policy_exclude(p, AVOW_STR_LIT("skipped"), false),
                      AVOW_POLICY_EXCLUDED);
     assert_int_equal(avow_runtime_policy_exclude(p, AVOW_STR_LIT("skipped"), true),
@@ -406,11 +408,11 @@ static void test_load__flat_and_legacy__as_allowlists(void **state)
 static void test_load__what_is_not_judged__is_noted(void **state)
 {
     (void)state;
-    struct avow_runtime_policy *p =
-        load("{\"digests\":{\"boot_aggregate\":[\"" A32
-             "\"]},\"excludes\":[\"/tmp\"],\"keyrings\":{\".ima\":[\"" A32
-             "\"]},\"ima-buf\":{\"x\":[\"" A32
-             "\"]},\"ima\":{\"dm_policy\":{\"version\":1}},\"verification-keys\":\"{}\"}");
+    struct avow_runtime_policy *p = load(
+        "{\"digests\":{\"boot_aggregate\":[\"" A32
+        "\"]},\"excludes\":[\"/tmp\"],\"keyrings\":{\".ima\":[\"" A32
+        "\"]},\"ima-buf\":{\"x\":[\"" A32 "\"]},\"ima\":{\"dm_policy\":{\"version\":1,\"match_on\":"
+                                          "\"name\",\"rules\":{}}},\"verification-keys\":\"{}\"}");
     struct avow_runtime_policy_stats stats;
     avow_runtime_policy_stats_get(p, &stats);
     assert_int_equal(stats.notes, AVOW_POLICY_NOTE_VERIFICATION_KEYS | AVOW_POLICY_NOTE_KEYRINGS |
@@ -446,10 +448,10 @@ static void test_is_superset__only_what_allows_more(void **state)
          "\"]},\"excludes\":[\"/x\"],\"keyrings\":{\"k\":[\"" A32 "\"]}}",
          false}, /* a pin is a demand */
         {"{\"digests\":{\"/a\":[\"" A32 "\"]},\"excludes\":[\"/x\"],\"keyrings\":{\"k\":[\"" A32
-         "\"]},\"ima\":{\"dm_policy\":{}}}",
+         "\"]},\"ima\":{\"dm_policy\":{\"version\":1,\"match_on\":\"name\",\"rules\":{}}}}",
          false}, /* and so is this */
         {"{\"digests\":{\"/a\":[\"" A32 "\"]},\"excludes\":[\"/x\"],\"keyrings\":{\"k\":[\"" A32
-         "\"]},\"ima\":{\"ignored_keyrings\":[\"*\"]},\"verification-keys\":\"x\"}",
+         "\"]},\"ima\":{\"ignored_keyrings\":[\"*\"]},\"verification-keys\":\"{}\"}",
          true},
     };
     struct avow_runtime_policy *old = load(base);

@@ -55,6 +55,11 @@ bool avow_runtime_policy_ignores_keyring(const struct avow_runtime_policy *p,
  * there is none. Borrowed from `p`. */
 struct avow_str avow_runtime_policy_keys_text(const struct avow_runtime_policy *p);
 struct avow_str avow_runtime_policy_dm_text(const struct avow_runtime_policy *p);
+/* The same, compiled; NULL if there is none. A policy whose texts do not compile is not loaded. */
+struct avow_ima_keys;
+struct avow_dm_policy;
+const struct avow_ima_keys *avow_runtime_policy_keys(const struct avow_runtime_policy *p);
+const struct avow_dm_policy *avow_runtime_policy_dm(const struct avow_runtime_policy *p);
 /* The policy lists values for this path. */
 bool avow_runtime_policy_has_path(const struct avow_runtime_policy *p, struct avow_str path);
 /* True if everything that `old` allows is allowed by `p` and nothing new is demanded (PROTOCOL R15
@@ -62,8 +67,7 @@ bool avow_runtime_policy_has_path(const struct avow_runtime_policy *p, struct av
 bool avow_runtime_policy_is_superset(const struct avow_runtime_policy *old,
                                      const struct avow_runtime_policy *p);
 
-/* What the document contains and this version does not judge. None of it makes the policy weaker:
- * docs/POLICY.md. */
+/* What the document contains that one may want to know of: docs/POLICY.md. */
 #define AVOW_POLICY_NOTE_VERIFICATION_KEYS 0x01u
 #define AVOW_POLICY_NOTE_KEYRINGS 0x02u
 #define AVOW_POLICY_NOTE_IMA_BUF 0x04u

@@ -23,6 +23,9 @@ struct avow_ima_key_sink {
 enum avow_rc avow_ima_key_read(struct avow_bytes in, const struct avow_ima_key_sink *sink,
                                struct avow_err *err) AVOW_MUST_CHECK;
 
+/* True for a DER certificate or public key, or PEM of one, of whatever algorithm. */
+bool avow_ima_key_is(struct avow_bytes in);
+
 /* True if `k` signed a file with this digest: of the file's bytes or of its fs-verity descriptor,
  * as sig->kind says. The hash of the signature must be `hash`, which the digest is of. */
 bool avow_ima_sig_verify(const struct avow_pubkey *k, const struct avow_ima_sig *sig,
