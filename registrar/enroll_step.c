@@ -129,7 +129,7 @@ static void keep_stored(const struct avow_enroll_view *v, const struct avow_regi
         claim->device_serial = old->device_serial;
     }
     bool by_device = avow_str_is(old->trust.rule, AVOW_RULE_DEVICE);
-    if (!claim->trust.trusted && !claim->trust.refused && (by_device ? keeps_device : keeps_cert))
+    if (!claim->trust.trusted && (by_device ? keeps_device : keeps_cert))
         claim->trust = old->trust;
 }
 

@@ -595,6 +595,36 @@ static void test_register__device_left_out__counts_with_the_same_ak_only(void **
     assert_int_equal(w.out.status, 403);
 }
 
+static void test_register__bad_certificate__is_not_saved_by_the_stored_one(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, AVOW_AGENT_ACTIVE);
+    w.in.claim = claim(ek_a, ak_a, false);
+    do_register(&w);
+    assert_int_equal(w.out.status, 403);
+    assert_string_equal(w.out.reason, "ek_untrusted");
+    w.in.cert = AVOW_CERT_ABSENT;
+    do_register(&w);
+    assert_int_equal(w.out.status, 200);
+}
+
+static void test_activate__another_device_after_the_leave__is_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    world_with_device(&w);
+    w.in.claim = with_device(w.in.claim, "SN-2");
+    w.in.device_given = true;
+    w.agent.allow_until_ms = NOW + 1;
+    do_register(&w);
+    assert_int_equal(w.out.status, 200);
+    w.v.now_ms = NOW + 1;
+    assert_int_equal(do_activate(&w, w.in.secret), 403);
+    assert_string_equal(w.out.reason, "device_changed");
+    assert_true(avow_str_is(w.agent.claim.device_serial, "SN-1"));
+}
+
 static void test_register__another_device__is_refused_until_allowed(void **state)
 {
     (void)state;
@@ -739,6 +769,8 @@ int main(void)
         cmocka_unit_test(test_register__identity_modes__what_suffices),
         cmocka_unit_test(test_register__refused_by_a_judge__beats_every_policy),
         cmocka_unit_test(test_register__device_left_out__counts_with_the_same_ak_only),
+        cmocka_unit_test(test_register__bad_certificate__is_not_saved_by_the_stored_one),
+        cmocka_unit_test(test_activate__another_device_after_the_leave__is_refused),
         cmocka_unit_test(test_register__another_device__is_refused_until_allowed),
         cmocka_unit_test(test_allow__another_ek__activates_once),
         cmocka_unit_test(test_allow__same_host_again__keeps_the_leave),

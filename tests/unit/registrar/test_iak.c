@@ -31,6 +31,7 @@ enum file {
     IAK_CERT,
     IDEVID_CERT,
     OTHER,
+    OLD,
     FILES
 };
 
@@ -68,7 +69,8 @@ static int setup(void **state)
 {
     static const char *const names[FILES] = {
         "iak",           "idevid",     "ak",           "attest",          "sig",
-        "attest_raw_id", "sig_raw_id", "iak_cert.der", "idevid_cert.der", "idevid_other.der"};
+        "attest_raw_id", "sig_raw_id", "iak_cert.der", "idevid_cert.der", "idevid_other.der",
+        "idevid_old.der"};
     static struct world w;
     memset(&w, 0, sizeof w);
     for (enum file f = 0; f < FILES; f++)
@@ -222,6 +224,9 @@ static void test_iak_judge__authorities_and_serials__are_results(void **state)
     judge(w, AVOW_OK, "not valid yet");
     assert_false(w->out.proven);
     w->c.now_ms = NOW_MS;
+    w->r.idevid_cert = base64_of(w, OLD);
+    judge(w, AVOW_OK, "IDevID certificate: expired");
+    assert_false(w->out.proven);
     w->r.idevid_cert = base64_of(w, OTHER);
     judge(w, AVOW_OK, "name different devices");
     assert_false(w->out.proven);
