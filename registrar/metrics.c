@@ -1,7 +1,5 @@
 #include "metrics.h"
 
-#include "avow/crypto/x509.h"
-
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -90,29 +88,36 @@ void avow_metrics_request(struct avow_metrics *m, const struct avow_metrics_requ
     pthread_mutex_unlock(&m->mutex);
 }
 
-/* The issuer's organisation, else its whole name: who made the TPM. Only what a label may hold. */
+/* The issuer's organisation (2.5.4.10) or, without one, its common name (2.5.4.3): who made the
+ * TPM. The issuer is the first name in a certificate, so a search for the attribute is enough for a
+ * label, and much cheaper than decoding a certificate that was judged long ago. */
+static struct avow_bytes find_attribute(struct avow_bytes der, uint8_t kind)
+{
+    const uint8_t head[] = {0x06, 0x03, 0x55, 0x04, kind}; /* OBJECT IDENTIFIER */
+    for (size_t i = 0; i + sizeof head + 2 < der.len; i++) {
+        if (!avow_bytes_eq(avow_bytes_make(der.ptr + i, sizeof head), AVOW_BYTES_OF(head)))
+            continue;
+        const uint8_t *value = der.ptr + i + sizeof head; /* type, length below 128, text */
+        size_t left = der.len - i - sizeof head - 2;
+        return value[1] < 0x80 && value[1] <= left ? avow_bytes_make(value + 2, value[1])
+                                                   : (struct avow_bytes){0};
+    }
+    return (struct avow_bytes){0};
+}
+
 static void vendor_name(struct avow_bytes ek_cert, char out[VENDOR_NAME_MAX])
 {
-    AVOW_CLEANUP(avow_cert_free) struct avow_cert *cert = NULL;
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
-    avow_buf_init(&text, 4096);
-    if (!ek_cert.len || avow_cert_from_der(ek_cert, &cert, NULL) ||
-        avow_cert_issuer(cert, &text, NULL)) {
-        snprintf(out, VENDOR_NAME_MAX, "%s", ek_cert.len ? "unknown" : "no certificate");
-        return;
-    }
-    const char *name = avow_buf_cstr(&text);
-    const char *organisation = strstr(name, "O=");
-    if (organisation && (organisation == name || organisation[-1] == ',' ||
-                         organisation[-1] == ' ' || organisation[-1] == '/'))
-        name = organisation + 2;
+    struct avow_bytes name = find_attribute(ek_cert, 0x0a);
     size_t n = 0;
-    for (; name[n] && n + 1 < VENDOR_NAME_MAX && !(name != avow_buf_cstr(&text) && name[n] == ',');
-         n++) {
-        char c = name[n];
-        out[n] = c >= 0x20 && c < 0x7f && c != '"' && c != '\\' ? c : '_';
+    if (!name.len)
+        name = find_attribute(ek_cert, 0x03);
+    for (; n < name.len && n + 1 < VENDOR_NAME_MAX; n++) {
+        uint8_t c = name.ptr[n];
+        out[n] = c >= 0x20 && c < 0x7f && c != '"' && c != '\\' ? (char)c : '_';
     }
     out[n] = '\0';
+    if (!n)
+        snprintf(out, VENDOR_NAME_MAX, "%s", ek_cert.len ? "unknown" : "no certificate");
 }
 
 void avow_metrics_activation(struct avow_metrics *m, struct avow_bytes ek_cert)

@@ -52,6 +52,7 @@ static void enrolling_deinit(struct enrolling *e)
 }
 
 typedef void (*step_fn)(struct enrolling *e, const void *in);
+static void register_step(struct enrolling *e, const void *in);
 
 /* Load, decide and write in one transaction, so that two requests for one id never decide on the
  * same past. */
@@ -59,7 +60,9 @@ static enum avow_rc transact(struct enrolling *e, step_fn step, const void *in,
                              struct avow_err *err)
 {
     struct avow_store *store = e->s->store;
-    enum avow_rc rc = avow_store_begin(store, err);
+    /* A registration changes challenges alone. */
+    enum avow_rc rc = step == register_step ? avow_store_begin_challenge(store, err)
+                                            : avow_store_begin(store, err);
     if (rc)
         return rc;
     e->view = (struct avow_enroll_view){.id = e->id,

@@ -28,6 +28,9 @@ struct avow_stored {         /* from the arena */
 };
 /* Locks the store for writing. After AVOW_OK, end must be called. */
 enum avow_rc avow_store_begin(struct avow_store *s, struct avow_err *err) AVOW_MUST_CHECK;
+/* As begin, for changes of challenges alone: the transaction is whole after any crash, but a power
+ * cut may take the last ones back, and their agents ask again. It waits for no disk. */
+enum avow_rc avow_store_begin_challenge(struct avow_store *s, struct avow_err *err) AVOW_MUST_CHECK;
 enum avow_rc avow_store_load(struct avow_store *s, struct avow_str id, struct avow_str source,
                              uint64_t now_ms, struct avow_arena *arena, struct avow_stored *out,
                              struct avow_err *err) AVOW_MUST_CHECK;

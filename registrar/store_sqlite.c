@@ -20,6 +20,8 @@
 #define BUSY_MS 5000
 
 static const char *const sql_texts[AVOW_SQL_COUNT] = {
+    [AVOW_SQL_SYNC_FULL] = "PRAGMA synchronous = FULL",
+    [AVOW_SQL_SYNC_NORMAL] = "PRAGMA synchronous = NORMAL",
     [AVOW_SQL_BEGIN] = "BEGIN IMMEDIATE",
     [AVOW_SQL_COMMIT] = "COMMIT",
     [AVOW_SQL_ROLLBACK] = "ROLLBACK",
@@ -282,15 +284,38 @@ static enum avow_rc check_in_place(struct avow_store *s, struct avow_err *err)
     return AVOW_OK;
 }
 
-enum avow_rc avow_store_begin(struct avow_store *s, struct avow_err *err)
+enum avow_rc avow_sql_sync(struct avow_store *s, bool normal, struct avow_err *err)
+{
+    if (s->sync_normal == normal)
+        return AVOW_OK;
+    enum avow_sql which = normal ? AVOW_SQL_SYNC_NORMAL : AVOW_SQL_SYNC_FULL;
+    enum avow_rc rc = avow_sql_run(s, avow_sql_get(s, which), err);
+    if (!rc)
+        s->sync_normal = normal;
+    return rc;
+}
+
+static enum avow_rc begin(struct avow_store *s, bool challenge, struct avow_err *err)
 {
     pthread_mutex_lock(&s->mutex);
     enum avow_rc rc = check_in_place(s, err);
+    if (!rc)
+        rc = avow_sql_sync(s, challenge, err);
     if (!rc)
         rc = avow_sql_run(s, avow_sql_get(s, AVOW_SQL_BEGIN), err);
     if (rc)
         pthread_mutex_unlock(&s->mutex);
     return rc;
+}
+
+enum avow_rc avow_store_begin(struct avow_store *s, struct avow_err *err)
+{
+    return begin(s, false, err);
+}
+
+enum avow_rc avow_store_begin_challenge(struct avow_store *s, struct avow_err *err)
+{
+    return begin(s, true, err);
 }
 
 enum avow_rc avow_store_end(struct avow_store *s, bool commit, struct avow_err *err)

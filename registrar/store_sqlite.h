@@ -9,6 +9,8 @@
 #include <sqlite3.h>
 
 enum avow_sql {
+    AVOW_SQL_SYNC_FULL,
+    AVOW_SQL_SYNC_NORMAL,
     AVOW_SQL_BEGIN,
     AVOW_SQL_COMMIT,
     AVOW_SQL_ROLLBACK,
@@ -42,9 +44,12 @@ struct avow_store {
     sqlite3_stmt *statements[AVOW_SQL_COUNT];
     pthread_mutex_t mutex;
     char *path;
-    int lock_fd; /* holds the lock file; -1: none */
+    bool sync_normal; /* commits do not wait for the disk now */
+    int lock_fd;      /* holds the lock file; -1: none */
 };
 
+/* Whether commits are to wait for the disk (normal: they do not). Outside a transaction only. */
+enum avow_rc avow_sql_sync(struct avow_store *s, bool normal, struct avow_err *err) AVOW_MUST_CHECK;
 /* The prepared statement, reset and without bindings. */
 sqlite3_stmt *avow_sql_get(struct avow_store *s, enum avow_sql which);
 /* One step. *row receives whether there is a row. */

@@ -3,6 +3,7 @@
 
 #include "avow/base/clock.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "avow/base/banned.h"
@@ -249,6 +250,7 @@ enum avow_rc avow_store_load(struct avow_store *s, struct avow_str id, struct av
 static enum avow_rc put_agent(struct avow_store *s, struct avow_str id, const struct avow_agent *a,
                               struct avow_err *err)
 {
+    assert(!s->sync_normal); /* what is answered 200 survives a power cut */
     sqlite3_stmt *q = avow_sql_get(s, AVOW_SQL_AGENT_PUT);
     avow_sql_bind_str(q, 1, id);
     avow_sql_bind_u64(q, 2, a->status == AVOW_AGENT_ACTIVE ? 1 : 2);
@@ -355,7 +357,9 @@ enum avow_rc avow_store_purge(struct avow_store *s, uint64_t now_ms, struct avow
     pthread_mutex_lock(&s->mutex);
     sqlite3_stmt *q = avow_sql_get(s, AVOW_SQL_PURGE);
     avow_sql_bind_u64(q, 1, now_ms);
-    enum avow_rc rc = avow_sql_run(s, q, err);
+    enum avow_rc rc = avow_sql_sync(s, true, err);
+    if (!rc)
+        rc = avow_sql_run(s, q, err);
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }
@@ -397,7 +401,9 @@ enum avow_rc avow_store_outbox_done(struct avow_store *s, int64_t seq, struct av
     pthread_mutex_lock(&s->mutex);
     sqlite3_stmt *q = avow_sql_get(s, AVOW_SQL_OUTBOX_DONE);
     sqlite3_bind_int64(q, 1, seq);
-    enum avow_rc rc = avow_sql_run(s, q, err);
+    enum avow_rc rc = avow_sql_sync(s, true, err);
+    if (!rc)
+        rc = avow_sql_run(s, q, err);
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }
@@ -437,7 +443,9 @@ enum avow_rc avow_store_meta_set(struct avow_store *s, const char *name, struct 
     sqlite3_stmt *q = avow_sql_get(s, AVOW_SQL_META_SET);
     avow_sql_bind_str(q, 1, avow_str_from(name));
     sqlite3_bind_blob64(q, 2, value.ptr ? (const void *)value.ptr : "", value.len, SQLITE_STATIC);
-    enum avow_rc rc = avow_sql_run(s, q, err);
+    enum avow_rc rc = avow_sql_sync(s, false, err);
+    if (!rc)
+        rc = avow_sql_run(s, q, err);
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import footprint
 import latency
+import registrar
 from results import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,7 @@ GROUPS = [
     (latency.KAFKA, latency.on_kafka),
     (latency.EMBEDDED, latency.on_embedded),
     (footprint.IDS, footprint.run),
+    (registrar.IDS, registrar.run),
 ]
 
 

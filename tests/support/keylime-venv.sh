@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# keylime-venv.sh - makes build/keylime-venv with the Keylime package from PyPI and prints its folder. Idempotent.
+# keylime-venv.sh [registrar] - makes build/keylime-venv with the Keylime package from PyPI and prints its folder.
+# Idempotent. `registrar` adds what the package needs to run its registrar and does not ask for.
 #
 # Keylime imports the module gpg, which is no wheel but bindings to a system library, and uses it for PGP signatures of
 # old allowlists only: a module of that name that can do nothing takes its place, so that nothing has to be compiled.
@@ -21,5 +22,8 @@ fi
 if ! "$venv/bin/python" -c 'import gpg' 2>/dev/null; then
     site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     echo 'raise_on_use = True' >"$site/gpg.py"
+fi
+if [ "${1:-}" = registrar ] && ! "$venv/bin/python" -c 'import alembic' 2>/dev/null; then
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --retries 5 alembic >&2
 fi
 echo "$venv"
