@@ -11,6 +11,13 @@ enum avow_exit avow_cmd_topics_check(struct avow_cli *cli, int argc, char **argv
 enum avow_exit avow_cmd_policy_push(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_policy_list(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_policy_get(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_policy_rm(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_policy_create(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_policy_convert(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_policy_diff(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_policy_test(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_policy_sign(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_policy_verify(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_agent_add(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_agent_update(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_agent_reaccept(struct avow_cli *cli, int argc, char **argv);

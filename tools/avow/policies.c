@@ -32,6 +32,11 @@ const struct avow_policy_entry *avow_policy_list_find(const struct avow_policy_l
     return NULL;
 }
 
+bool avow_policy_entry_is_removed(const struct avow_policy_entry *e)
+{
+    return e->head.chunks == 0;
+}
+
 /* But for time and proof. */
 static bool same_content(const struct avow_policy_head *a, const struct avow_policy_head *b)
 {

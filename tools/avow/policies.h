@@ -29,6 +29,8 @@ void avow_policy_list_warn(const struct avow_policy_list *l);
 /* NULL if there is none of this name. */
 const struct avow_policy_entry *avow_policy_list_find(const struct avow_policy_list *l,
                                                       struct avow_str name);
+/* Its newest head names no document: `avow policy rm`. */
+bool avow_policy_entry_is_removed(const struct avow_policy_entry *e);
 /* The document of `head`, assembled from its chunks and checked against its digest. Errors:
  * AVOW_STATE if chunks are missing, AVOW_UNTRUSTED if they do not give the digest. */
 enum avow_rc avow_policy_document_read(struct avow_cli *cli, const struct avow_policy_head *head,
