@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     AVOW_CLEANUP_VAL(avow_arena_deinit) struct avow_arena arena;
     struct avow_register_request r;
     uint8_t tag[AVOW_TAG_LEN];
+    char id[AVOW_AGENT_ID_ROOM];
     struct avow_err err = {.rc = AVOW_OK};
     struct avow_bytes body = avow_bytes_make(data, size);
     avow_arena_init(&arena, 2u * 1024 * 1024);
@@ -37,5 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     rc = avow_activate_request_parse(body, tag, &err);
     assert(rc == AVOW_OK || err.rc == rc);
+    rc = avow_agent_id_request_parse(body, id, &err);
+    assert(rc ? err.rc == rc : avow_name_is_valid(avow_str_from(id)));
     return 0;
 }
