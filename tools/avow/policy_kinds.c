@@ -106,6 +106,8 @@ static enum avow_rc check_keys(struct avow_bytes text, struct avow_err *err)
 {
     struct avow_ima_keys *keys = NULL;
     enum avow_rc rc = avow_ima_keys_load(text, &keys, err);
+    if (!rc && !avow_ima_keys_count(keys))
+        rc = avow_err_set(err, AVOW_PARSE, 0, "no key in the whole text");
     avow_ima_keys_free(keys);
     return rc;
 }
