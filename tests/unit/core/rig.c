@@ -131,6 +131,24 @@ struct rig_entry rig_entry_make(uint32_t pcr, const char *template, const char *
     return e;
 }
 
+struct rig_entry rig_entry_raw(uint32_t pcr, const char *template, struct avow_bytes data)
+{
+    struct rig_entry e = {{0}, 0};
+    struct avow_buf b;
+    struct avow_digest sha1;
+    avow_buf_init(&b, sizeof e.bytes);
+    put_le(&b, pcr);
+    avow_digest(AVOW_HASH_SHA1, data, &sha1);
+    avow_buf_put(&b, sha1.bytes, sha1.len);
+    put_field(&b, template, strlen(template));
+    put_field(&b, data.ptr, data.len);
+    assert_int_equal(avow_buf_status(&b, NULL), AVOW_OK);
+    memcpy(e.bytes, b.ptr, b.len);
+    e.len = b.len;
+    avow_buf_deinit(&b);
+    return e;
+}
+
 void rig_file_digest(const char *path, uint8_t out[32])
 {
     avow_sha256(avow_bytes_make(path, strlen(path)), out);
@@ -570,6 +588,7 @@ typedef enum avow_rc (*judge_fn)(const struct avow_eval_in *in, struct avow_aren
 static void judge(struct rig *r, judge_fn fn, struct avow_eval_in in, uint64_t clock)
 {
     struct avow_eval_policy policy = {.runtime = r->policy,
+                                      .keys = r->keys,
                                       .heads = &r->head,
                                       .heads_count = r->policy ? 1 : 0,
                                       .missing = r->policy_missing,

@@ -51,6 +51,7 @@ struct rig {
     uint8_t e_sha256[32];
     const struct avow_enrollment *prior_e; /* handed to the evaluation */
     struct avow_runtime_policy *policy;
+    const struct avow_ima_keys *keys; /* of the enrolment; borrowed */
     struct avow_head_ref head;
     bool policy_missing, superset;
 
@@ -142,6 +143,8 @@ void rig_list_only(struct rig *r, const char *path);
 void rig_violate(struct rig *r, const char *path);
 struct rig_entry rig_entry_make(uint32_t pcr, const char *template, const char *alg,
                                 struct avow_bytes digest, const char *path);
+/* The same with template data as it is. */
+struct rig_entry rig_entry_raw(uint32_t pcr, const char *template, struct avow_bytes data);
 void rig_list(struct rig *r, const struct rig_entry *e);
 void rig_extend(struct rig *r, const struct rig_entry *e);
 /* Digest that rig_run gives the file. */

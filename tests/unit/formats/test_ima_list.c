@@ -311,7 +311,7 @@ static void test_view__lines__as_the_kernel_writes_them(void **state)
 
 /* A list of one length of template digest stays one: 20 zero bytes in a list of 32 are no violation
  * (AP11). */
-static void test_ap11_short_digest_in_a_sha256_list__malformed(void **state)
+static void test_AP11__short_digest_in_a_sha256_list__malformed(void **state)
 {
     (void)state;
     static const char list[] =
@@ -365,7 +365,7 @@ int main(void)
         cmocka_unit_test(test_file_parse__digest_types__told_apart),
         cmocka_unit_test(test_view__text_and_binary_of_one_list__same_entries),
         cmocka_unit_test(test_view__lines__as_the_kernel_writes_them),
-        cmocka_unit_test(test_ap11_short_digest_in_a_sha256_list__malformed),
+        cmocka_unit_test(test_AP11__short_digest_in_a_sha256_list__malformed),
         cmocka_unit_test(test_view__big_endian_binary__same_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
