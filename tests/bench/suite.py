@@ -11,6 +11,7 @@ from pathlib import Path
 
 import footprint
 import latency
+import policies
 import registrar
 from results import Run
 
@@ -35,6 +36,7 @@ SIDES = ["", ".worker", ".cold", ".worker.cold", ".verify.cold", ".allocations",
 GROUPS = [
     ([k + s for k in ("P1", "P1e") for s in SIDES], program("bench_appraise")),
     (["P2"], program("bench_fold")),
+    (policies.IDS, policies.run),
     (latency.KAFKA, latency.on_kafka),
     (latency.EMBEDDED, latency.on_embedded),
     (footprint.IDS, footprint.run),

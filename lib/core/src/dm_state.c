@@ -150,7 +150,7 @@ struct step {
 
 static bool load(const struct step *t)
 {
-    struct device d;
+    struct device d = {.len = 0};
     size_t rule;
     uint8_t hash[AVOW_SHA256_LEN];
     bool known = find(t->state, t->key, &d);
