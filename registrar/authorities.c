@@ -96,8 +96,9 @@ static void log_set(const struct avow_authorities *a, uint64_t now_ms)
     log_lists(&a->conf, a->set->ek ? a->set->ek : a->set->device, now_ms);
 }
 
-/* Name, size, time and inode of each file, in no order: a sum would cancel, so each is hashed. */
-static void look_at(const char *dir, struct print *out)
+/* What for, name, size, time and inode of each file, hashed and added up, because they come in no
+ * order. One folder may serve two purposes and must not cancel itself. */
+static void look_at(char what, const char *dir, struct print *out)
 {
     DIR *d = dir ? opendir(dir) : NULL;
     for (struct dirent *e; d && (e = readdir(d));) {
@@ -111,8 +112,8 @@ static void look_at(const char *dir, struct print *out)
         avow_put_u64be(numbers + 8, (uint64_t)st.st_mtim.tv_sec);
         avow_put_u64be(numbers + 16, (uint64_t)st.st_mtim.tv_nsec);
         avow_put_u64be(numbers + 24, (uint64_t)st.st_ino);
-        const struct avow_bytes pieces[] = {avow_bytes_make(path, (size_t)n),
-                                            AVOW_BYTES_OF(numbers)};
+        const struct avow_bytes pieces[] = {
+            avow_bytes_make(&what, 1), avow_bytes_make(path, (size_t)n), AVOW_BYTES_OF(numbers)};
         avow_sha256_pieces(pieces, AVOW_ARRAY_LEN(pieces), digest);
         for (size_t i = 0; i < sizeof digest; i++)
             out->bytes[i] ^= digest[i];
@@ -124,9 +125,9 @@ static void look_at(const char *dir, struct print *out)
 static struct print look(const struct avow_authorities_conf *conf)
 {
     struct print p = {{0}};
-    look_at(conf->ek_dir, &p);
-    look_at(conf->device_dir, &p);
-    look_at(conf->crl_dir, &p);
+    look_at('e', conf->ek_dir, &p);
+    look_at('d', conf->device_dir, &p);
+    look_at('c', conf->crl_dir, &p);
     return p;
 }
 

@@ -518,6 +518,25 @@ def test_webhook_without_a_decision_is_neither_yes_nor_no(lab, serve, judge, tmp
     assert len(judge.asked) == asked
 
 
+def test_judges_are_never_asked_by_more_than_configured(lab, serve, judge):
+    reg = serve([], ek_policy="cert-or-webhook", webhook_url=judge.url, webhook_ca=judge.ca_file, judge_calls=2)
+    judge.answers = [(0, 1.0)]
+    answers = []
+
+    def ask(i):
+        answers.append(reg.register(f"host-{i}", lab.body(ekcert=None)).status)
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    time.sleep(0.3)
+    assert sorted(answers) == [503, 503]  # who finds none free is told so at once
+    for t in threads:
+        t.join()
+    assert sorted(answers) == [200, 200, 503, 503] and len(judge.asked) == 2
+    assert ask(5) is None and answers[-1] == 200
+
+
 # --- Device identities
 
 

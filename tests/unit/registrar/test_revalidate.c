@@ -203,6 +203,17 @@ static void test_poll__unreadable_folder__keeps_what_was_read(void **state)
     avow_authorities_release(w->authorities, set);
 }
 
+static void test_poll__one_folder_for_both__is_seen_to_change(void **state)
+{
+    struct world *w = *state;
+    const struct avow_authorities_conf conf = {.ek_dir = w->dir, .device_dir = w->dir};
+    AVOW_CLEANUP(avow_authorities_close) struct avow_authorities *both = NULL;
+    assert_int_equal(avow_authorities_open(&conf, NOW, &both, NULL), AVOW_OK);
+    copy_ca(w, ROOT);
+    assert_true(avow_authorities_poll(both, false, NOW));
+    assert_false(avow_authorities_poll(both, false, NOW));
+}
+
 static void test_revalidate__removed_and_unfinished__are_left_alone(void **state)
 {
     struct world *w = *state;
@@ -223,6 +234,7 @@ int main(void)
         T(test_revalidate__authorities_come_and_go__records_follow_once),
         T(test_revalidate__outside_decision_with_a_good_certificate__becomes_a_certificate),
         T(test_poll__unreadable_folder__keeps_what_was_read),
+        T(test_poll__one_folder_for_both__is_seen_to_change),
         T(test_revalidate__removed_and_unfinished__are_left_alone),
 #undef T
     };
