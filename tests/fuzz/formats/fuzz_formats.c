@@ -1,6 +1,7 @@
 /* fuzz_formats.c - the parsers of foreign formats, one per build: PARSER names it. Oracle: success
  * or the output is untouched, and what is borrowed lies within the input. */
 #include "avow/formats/certify.h"
+#include "avow/formats/ima_keyring.h"
 #include "avow/formats/ima_list.h"
 #include "avow/formats/policy_text.h"
 #include "avow/formats/quote.h"
@@ -29,6 +30,8 @@ void fuzz_certify(struct avow_bytes in);
 void fuzz_quote(struct avow_bytes in);
 void fuzz_tpm_signature(struct avow_bytes in);
 void fuzz_ima_list(struct avow_bytes in);
+void fuzz_ima_text(struct avow_bytes in);
+void fuzz_ima_keyring(struct avow_bytes in);
 void fuzz_policy_text(struct avow_bytes in);
 
 void fuzz_tpm_public(struct avow_bytes in)
@@ -103,6 +106,55 @@ void fuzz_ima_list(struct avow_bytes in)
         CHECK(f.path.len && !memchr(f.path.ptr, 0, f.path.len) && f.digest.len <= 64);
     }
     CHECK(r.p == at);
+}
+
+/* Any form: what text gives must be read like the binary form of it. */
+void fuzz_ima_text(struct avow_bytes in)
+{
+    struct avow_ima_view v;
+    struct avow_ima_entry e;
+    struct avow_ima_file f;
+    size_t n = 0;
+    avow_ima_view_init(&v, in);
+    CHECK(v.kind == avow_ima_list_kind(in));
+    CHECK((v.kind == AVOW_IMA_LIST_EMPTY) == !in.len);
+    while (avow_ima_view_next(&v, &e) == AVOW_IMA_ENTRY) {
+        CHECK(++n <= in.len);
+        within(in, e.raw);
+        CHECK(e.template_digest.len == v.digest_len && e.hashed_count);
+        CHECK(e.template_name.len <= AVOW_IMA_TEMPLATE_NAME_MAX);
+        struct avow_bytes data = e.template_data;
+        if (avow_ima_file_parse(&e, &f, NULL))
+            continue;
+        within(data, f.digest);
+        within(data, f.signature);
+        within(data, f.buffer);
+        within(data, avow_bytes_make(f.path.ptr, f.path.len));
+        CHECK(f.path.len && f.path.len <= AVOW_IMA_PATH_MAX && f.digest.len <= 64);
+        within(data, f.modsig);
+        within(data, f.xattr_values);
+    }
+    avow_ima_view_deinit(&v);
+}
+
+static enum avow_rc take_key(void *ctx, struct avow_bytes der, const uint32_t *id,
+                             struct avow_err *err)
+{
+    (void)id;
+    (void)err;
+    CHECK(der.len <= 16384);
+    ++*(size_t *)ctx;
+    return AVOW_OK;
+}
+
+void fuzz_ima_keyring(struct avow_bytes in)
+{
+    size_t n = 0;
+    const struct avow_ima_keyring_sink sink = {&n, take_key};
+    struct avow_err err = {0};
+    enum avow_rc rc = avow_ima_keyring_parse(in, &sink, &err);
+    CHECK(!rc || err.msg[0]);
+    CHECK(n <= AVOW_IMA_KEYRING_MAX);
 }
 
 static enum avow_rc take(void *ctx, enum avow_policy_item item, struct avow_str name,
