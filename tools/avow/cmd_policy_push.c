@@ -225,8 +225,8 @@ static enum avow_rc push_report(const struct avow_cli *cli, const struct push *p
                stats->digests, stats->excludes);
     else
         printf("%s, %zu bytes", avow_policy_kind_text(p->kind), p->document.len);
-    printf(", sha256 %.16s); %zu %s named it\n", hex, agents,
-           agents == 1 ? "enrolment has" : "enrolments have");
+    printf(", sha256 %.16s); %zu %s it\n", hex, agents,
+           agents == 1 ? "enrolment names" : "enrolments name");
     return AVOW_OK;
 }
 
@@ -261,10 +261,12 @@ static enum avow_rc push_run(struct avow_cli *cli, struct push *p, uint64_t wait
         rc = push_generation(cli, p, err);
     if (!rc && !p->same)
         rc = push_publish(cli, p, err);
-    if (!rc)
-        rc = avow_policy_users_read(cli, p->name, p->generation, &users, err);
     if (rc)
         return rc;
+    struct avow_err uncounted; /* it is published all the same */
+    bool counted = avow_policy_users_read(cli, p->name, 0, &users, &uncounted) == AVOW_OK;
+    if (!counted)
+        avow_cli_note("whom it concerns is not known: %s", uncounted.msg);
     avow_policy_print_notes(p->file, &p->summary);
     rc = push_report(cli, p, users.count, err);
     return rc || !wait_s ? rc : avow_policy_users_await(cli, p->name, p->generation, wait_s, err);

@@ -31,6 +31,7 @@ enum avow_exit avow_cmd_revocation_tail(struct avow_cli *cli, int argc, char **a
 enum avow_exit avow_cmd_keys_list(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_worker(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_tenant(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_keys_author(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_root(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_resign(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_retire(struct avow_cli *cli, int argc, char **argv);

@@ -142,6 +142,12 @@ struct avow_bundle_key *avow_keyset_newest(struct avow_keyset *k, enum avow_role
 enum avow_rc avow_keyset_add(struct avow_keyset *k, const struct avow_privkey *key,
                              const struct avow_bundle_key *like, struct avow_err *err)
 {
+    return avow_keyset_add_public(k, avow_privkey_spki(key), like, err);
+}
+
+enum avow_rc avow_keyset_add_public(struct avow_keyset *k, struct avow_bytes spki,
+                                    const struct avow_bundle_key *like, struct avow_err *err)
+{
     if (k->bundle.keys_count == AVOW_KEYSET_MAX) {
         avow_cli_hint(k->cli, "revoked and retired keys count, too; a new installation is due");
         return avow_err_set(err, AVOW_LIMIT, 0, "the bundle has %u keys, which is all it can hold",
@@ -149,7 +155,7 @@ enum avow_rc avow_keyset_add(struct avow_keyset *k, const struct avow_privkey *k
     }
     struct avow_bundle_key *fresh = &k->keys[k->bundle.keys_count++];
     *fresh = *like;
-    fresh->spki = avow_privkey_spki(key);
+    fresh->spki = spki;
     fresh->status = AVOW_KEY_STATUS_ACTIVE;
     avow_key_id(fresh->spki, fresh->id);
     return AVOW_OK;

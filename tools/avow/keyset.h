@@ -32,6 +32,10 @@ void avow_keyset_deinit(struct avow_keyset *k);
 enum avow_rc avow_keyset_add(struct avow_keyset *k, const struct avow_privkey *key,
                              const struct avow_bundle_key *like,
                              struct avow_err *err) AVOW_MUST_CHECK;
+/* The same for a key whose private half is elsewhere; borrows `spki`, which must be canonical. */
+enum avow_rc avow_keyset_add_public(struct avow_keyset *k, struct avow_bytes spki,
+                                    const struct avow_bundle_key *like,
+                                    struct avow_err *err) AVOW_MUST_CHECK;
 /* The last active key that has the role; NULL if there is none. */
 struct avow_bundle_key *avow_keyset_newest(struct avow_keyset *k, enum avow_role role);
 bool avow_keyset_has_role(const struct avow_bundle_key *key, enum avow_role role);

@@ -55,6 +55,7 @@ static const struct command commands[] = {
     {"keys list", avow_cmd_keys_list, "list the keys that may sign"},
     {"keys worker", avow_cmd_keys_worker, "make new worker keys: new DIR"},
     {"keys tenant", avow_cmd_keys_tenant, "make a new key for enrolments and policies: new FILE"},
+    {"keys author", avow_cmd_keys_author, "let a key sign envelopes around policies: add PEM"},
     {"keys root", avow_cmd_keys_root, "change the root key: new DIR, then sign"},
     {"keys resign", avow_cmd_keys_resign, "sign enrolments and policies with the new key"},
     {"keys retire", avow_cmd_keys_retire, "let an old key decide nothing any more"},
