@@ -265,6 +265,25 @@ def test_path_tricks_reach_nothing(reg, path):
     assert b"aik_tpm" not in raw and b"avow_registrar_" not in raw
 
 
+@pytest.mark.parametrize(
+    "agent",
+    ["..", "_p", "-x", ".x", "x" * 129, "a%00b", "a%2Fb", "..%2Fx", "h%C3%B6st", "h\xc3\xb6st", "a b", "a:b", "a,b", "a*"],
+)
+def test_ai11_hostile_ids_are_refused(reg, w, agent):
+    """In the path and in the body, for whoever asks; nothing of them reaches the database."""
+    before = reg.rows("SELECT count(*) FROM agents UNION ALL SELECT count(*) FROM pending")
+    body = json.dumps(w.tpm.body()).encode()
+    lines = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+    got = statuses(send(reg, head("POST", f"/v2.6/agents/{agent}", *lines).replace(b"\xc3\x83\xc2", b"\xc3") + body))
+    assert all(status in (400, 404) for status in got), got  # none: not even a request line
+    assert reg.request("POST", "/v3.0/agents", w.tpm.body(agent_id=agent)).status == 400
+    assert reg.request("POST", "/v3.0/agents", w.tpm.body(agent_id=f"a/{agent}")).status == 400
+    assert reg.request("POST", "/v3.0/agents", w.tpm.body(agent_id=agent + "\0")).status == 400
+    assert reg.rows("SELECT count(*) FROM agents UNION ALL SELECT count(*) FROM pending") == before
+    assert reg.register("x" * 128, w.tpm.body()).status == 200  # the control: the longest that is one
+    assert reg.request("DELETE", "/v2.6/agents/" + "x" * 128, client="client").status == 200
+
+
 # --- slow and many
 
 
