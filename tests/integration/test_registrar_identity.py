@@ -249,10 +249,10 @@ def test_ai3_keys_that_are_not_what_they_must_be(lab, serve):
         ("aik_tpm", b64(ek), "aik_tpm: AK lacks sign"),
         ("aik_tpm", b64(ak[:-1]), None),
         ("ek_tpm", flipped(ek, 0x2), "ek_tpm: EK lacks fixedTPM"),
-        ("ek_tpm", flipped(ek, 0x80), "ek_tpm: EK lacks adminWithPolicy"),
+        ("ek_tpm", flipped(ek, 0x20000), "ek_tpm: EK lacks decrypt"),
         ("ek_tpm", flipped(ek, 0x40000), "ek_tpm: EK has sign"),
         ("ek_tpm", flipped(ek, 0x4), "ek_tpm: EK has stClear"),
-        ("ek_tpm", flipped(ek, 0x400), "ek_tpm: EK has noDA"),
+        ("ek_tpm", flipped(ek, 0x800), "ek_tpm: EK has encryptedDuplication"),
     ]:
         before = reg.records()
         answer = reg.register("host-1", lab.body(**{field: value}))

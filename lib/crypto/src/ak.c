@@ -219,26 +219,25 @@ static enum avow_rc check_ek(const struct avow_tpm_public *pub, struct avow_err 
         {AVOW_TPMA_SENSITIVE_DATA_ORIGIN, true, "sensitiveDataOrigin"},
         {AVOW_TPMA_RESTRICTED, true, "restricted"},
         {AVOW_TPMA_DECRYPT, true, "decrypt"},
-        {AVOW_TPMA_ADMIN_WITH_POLICY, true, "adminWithPolicy"},
         {AVOW_TPMA_SIGN, false, "sign"},
         {AVOW_TPMA_ST_CLEAR, false, "stClear"},
-        {AVOW_TPMA_NO_DA, false, "noDA"},
         {AVOW_TPMA_ENCRYPTED_DUPLICATION, false, "encryptedDuplication"},
     };
     const uint32_t known = AVOW_TPMA_FIXED_TPM | AVOW_TPMA_FIXED_PARENT |
                            AVOW_TPMA_SENSITIVE_DATA_ORIGIN | AVOW_TPMA_RESTRICTED |
                            AVOW_TPMA_DECRYPT | AVOW_TPMA_ADMIN_WITH_POLICY |
-                           AVOW_TPMA_USER_WITH_AUTH;
+                           AVOW_TPMA_USER_WITH_AUTH | AVOW_TPMA_NO_DA;
     enum avow_rc rc = check_attributes(pub, "EK", RULES, AVOW_ARRAY_LEN(RULES), err);
     if (rc)
         return rc;
     if (pub->attributes & ~known)
         return avow_err_set(err, AVOW_REFUSED, 0, "EK has attributes 0x%08x that no template has",
                             (unsigned)(pub->attributes & ~known));
-    /* adminWithPolicy without a policy of the right size would be a key that nobody can use. */
-    if (pub->auth_policy.len != avow_hash_len((enum avow_hash)pub->name_alg))
-        return avow_err_set(err, AVOW_REFUSED, 0, "EK has an authPolicy of %zu bytes",
-                            pub->auth_policy.len);
+    /* Without a policy, and without a password, it would be a key that nobody can use. */
+    size_t policy = pub->auth_policy.len;
+    if (policy ? policy != avow_hash_len((enum avow_hash)pub->name_alg)
+               : !(pub->attributes & AVOW_TPMA_USER_WITH_AUTH))
+        return avow_err_set(err, AVOW_REFUSED, 0, "EK has an authPolicy of %zu bytes", policy);
     bool bits = pub->sym_bits == AES_128 || pub->sym_bits == AES_192 || pub->sym_bits == AES_256;
     if (pub->sym_alg != AVOW_TPM_ALG_AES || pub->sym_mode != AVOW_TPM_ALG_CFB || !bits)
         return avow_err_set(err, AVOW_REFUSED, 0,

@@ -245,16 +245,45 @@ static void test_ek_parse__captured_eks__credential_parameters_and_id(void **sta
     }
 }
 
-/* The high-range templates allow the user role by password, too. */
-static void test_ek_parse__user_with_auth__is_accepted(void **state)
+/* The high-range templates allow the user role by password, too; vendors' own have more freedom. */
+static void test_ek_parse__attributes_that_templates_differ_in__are_accepted(void **state)
 {
     (void)state;
-    struct avow_err err = {0};
-    VEC_BUF pub;
-    read_key("ek/ek_0x81010001", "tpm2b_public", &pub);
-    flip32(&pub, 0x00000040);
-    AVOW_CLEANUP(avow_ek_free) struct avow_ek *ek = NULL;
-    assert_rc("userWithAuth", avow_ek_parse(avow_buf_bytes(&pub), &ek, &err), AVOW_OK, &err);
+    static const uint32_t FLIPS[] = {0x00000040, 0x00000080,
+                                     0x00000400}; /* userWithAuth,
+                                                     adminWithPolicy, noDA */
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(FLIPS); i++) {
+        struct avow_err err = {0};
+        VEC_BUF pub;
+        read_key("ek/ek_0x81010001", "tpm2b_public", &pub);
+        flip32(&pub, FLIPS[i]);
+        AVOW_CLEANUP(avow_ek_free) struct avow_ek *ek = NULL;
+        assert_rc("EK", avow_ek_parse(avow_buf_bytes(&pub), &ek, &err), AVOW_OK, &err);
+    }
+}
+
+/* As a vendor's template with a password only; and a key that nobody could use. */
+static void test_ek_parse__no_policy__needs_user_with_auth(void **state)
+{
+    (void)state;
+    enum { POLICY = 10, POLICY_LEN = 32 };
+    for (int with_auth = 0; with_auth < 2; with_auth++) {
+        struct avow_err err = {0};
+        VEC_BUF pub;
+        read_key("ek/ek_0x81010001", "tpm2b_public", &pub);
+        if (with_auth)
+            flip32(&pub, 0x00000040);
+        memmove(pub.ptr + POLICY + 2, pub.ptr + POLICY + 2 + POLICY_LEN,
+                pub.len - POLICY - 2 - POLICY_LEN);
+        pub.len -= POLICY_LEN;
+        put16(&pub, POLICY, 0);
+        put16(&pub, 0, (unsigned)pub.len - 2);
+        AVOW_CLEANUP(avow_ek_free) struct avow_ek *ek = NULL;
+        assert_rc("EK", avow_ek_parse(avow_buf_bytes(&pub), &ek, &err),
+                  with_auth ? AVOW_OK : AVOW_REFUSED, &err);
+        if (!with_auth)
+            assert_says("EK", &err, "authPolicy of 0 bytes");
+    }
 }
 
 static void test_ek_parse__one_rule_broken__is_refused_with_its_name(void **state)
@@ -279,9 +308,7 @@ static void test_ek_parse__one_rule_broken__is_refused_with_its_name(void **stat
         {"restricted", 0x00010000, 0, 0, AVOW_REFUSED},
         {"decrypt", 0x00020000, 0, 0, AVOW_REFUSED},
         {"sign", 0x00040000, 0, 0, AVOW_REFUSED},
-        {"adminWithPolicy", 0x00000080, 0, 0, AVOW_REFUSED},
         {"stClear", 0x00000004, 0, 0, AVOW_REFUSED},
-        {"noDA", 0x00000400, 0, 0, AVOW_REFUSED},
         {"encryptedDuplication", 0x00000800, 0, 0, AVOW_REFUSED},
         {"attributes 0x00000001", 0x00000001, 0, 0, AVOW_REFUSED}, /* reserved */
         {"attributes 0x00080000", 0x00080000, 0, 0, AVOW_REFUSED}, /* x509sign */
@@ -320,7 +347,8 @@ int main(void)
         cmocka_unit_test(test_ak_parse__small_rsa_key__is_refused),
         cmocka_unit_test(test_ak_parse__every_prefix__is_parse_error),
         cmocka_unit_test(test_ek_parse__captured_eks__credential_parameters_and_id),
-        cmocka_unit_test(test_ek_parse__user_with_auth__is_accepted),
+        cmocka_unit_test(test_ek_parse__attributes_that_templates_differ_in__are_accepted),
+        cmocka_unit_test(test_ek_parse__no_policy__needs_user_with_auth),
         cmocka_unit_test(test_ek_parse__one_rule_broken__is_refused_with_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,11 +45,12 @@ enum avow_sig_scheme avow_ak_scheme(const struct avow_ak *ak);
 enum avow_hash avow_ak_hash(const struct avow_ak *ak);
 
 struct avow_ek;
-/* TPM2B_PUBLIC. Checks what the templates L-1, L-2 and H-1 to H-7 have in common (TCG EK Credential
- * Profile 2.6, B.3/B.4): fixedTPM, fixedParent, sensitiveDataOrigin, adminWithPolicy, restricted,
- * decrypt set, userWithAuth either, and no other attribute; an authPolicy of nameAlg's size;
- * AES-CFB as symmetric algorithm; RSA >= 2048 or P-256/384/521; nameAlg at least SHA-256. Errors:
- * AVOW_PARSE, AVOW_REFUSED (the message says what). */
+/* TPM2B_PUBLIC. Checks what the templates L-1, L-2 and H-1 to H-7, and those that vendors put into
+ * NV, have in common (TCG EK Credential Profile 2.6, B.3/B.4): fixedTPM, fixedParent,
+ * sensitiveDataOrigin, restricted, decrypt set; adminWithPolicy, userWithAuth and noDA either; no
+ * other attribute; an authPolicy of nameAlg's size, or none and userWithAuth; AES-CFB as symmetric
+ * algorithm; RSA >= 2048 or P-256/384/521; nameAlg at least SHA-256. Errors: AVOW_PARSE,
+ * AVOW_REFUSED (the message says what). */
 enum avow_rc avow_ek_parse(struct avow_bytes tpm2b_public, struct avow_ek **out,
                            struct avow_err *err) AVOW_MUST_CHECK;
 void avow_ek_free(struct avow_ek *ek);
