@@ -30,16 +30,69 @@ enum avow_rc avow_plan_check(const char *command, struct avow_agent_plan *o, str
     return AVOW_OK;
 }
 
-enum avow_rc avow_plan_check_policy(struct avow_cli *cli, const char *name, struct avow_err *err)
+static enum avow_rc check_policy(struct avow_cli *cli, const struct avow_policy_list *list,
+                                 const char *name, enum avow_policy_kind kind, struct avow_err *err)
 {
-    AVOW_CLEANUP_VAL(avow_policy_list_deinit) struct avow_policy_list list;
-    enum avow_rc rc = avow_policy_list_read(cli, &list, err);
-    if (rc || avow_policy_list_find(&list, avow_str_from(name)))
-        return rc;
-    avow_policy_list_warn(&list);
-    avow_cli_hint(cli, "`avow policy push %s FILE` publishes one; `avow policy list` shows all",
-                  name);
-    return avow_err_set(err, AVOW_NOTFOUND, 0, "there is no policy '%.150s'", name);
+    const struct avow_policy_entry *e = avow_policy_list_find(list, avow_str_from(name));
+    if (!e || avow_policy_entry_is_removed(e)) {
+        avow_policy_list_warn(list);
+        avow_cli_hint(cli,
+                      "`avow policy push %s FILE%s%s` publishes one; `avow policy list` shows all",
+                      name, kind == AVOW_POLICY_KIND_RUNTIME ? "" : " --kind ",
+                      kind == AVOW_POLICY_KIND_RUNTIME ? "" : avow_policy_kind_text(kind));
+        return avow_err_set(err, AVOW_NOTFOUND, 0, "there is no policy '%.150s'", name);
+    }
+    bool fits = e->head.kind == kind ||
+                (kind == AVOW_POLICY_KIND_BOOT && e->head.kind == AVOW_POLICY_KIND_REFSTATE);
+    return fits ? AVOW_OK
+                : avow_err_set(err, AVOW_USAGE, 0, "policy '%.150s' is of kind %s, not %s", name,
+                               avow_policy_kind_text(e->head.kind), avow_policy_kind_text(kind));
+}
+
+enum avow_rc avow_plan_check_policies(struct avow_cli *cli, const struct avow_agent_plan *o,
+                                      struct avow_err *err)
+{
+    static const enum avow_policy_kind kinds[AVOW_PLAN_REFS] = {
+        AVOW_POLICY_KIND_RUNTIME, AVOW_POLICY_KIND_BOOT, AVOW_POLICY_KIND_KEYS,
+        AVOW_POLICY_KIND_SEVERITY};
+    AVOW_CLEANUP_VAL(avow_policy_list_deinit) struct avow_policy_list list = {.count = 0};
+    struct avow_enrollment scratch = {.generation = 0};
+    struct avow_plan_ref refs[AVOW_PLAN_REFS];
+    enum avow_rc rc = AVOW_OK;
+    bool read = false;
+    avow_plan_refs(o, &scratch, refs);
+    for (size_t i = 0; i < AVOW_PLAN_REFS && !rc; i++) {
+        if (!refs[i].name)
+            continue;
+        if (!read)
+            rc = avow_policy_list_read(cli, &list, err);
+        read = true;
+        if (!rc)
+            rc = check_policy(cli, &list, refs[i].name, kinds[i], err);
+    }
+    return rc;
+}
+
+void avow_plan_refs(const struct avow_agent_plan *o, struct avow_enrollment *e,
+                    struct avow_plan_ref out[AVOW_PLAN_REFS])
+{
+    out[0] = (struct avow_plan_ref){&e->has_runtime_policy, &e->runtime_policy, o->runtime_policy};
+    out[1] = (struct avow_plan_ref){&e->has_boot_policy, &e->boot_policy, o->boot_policy};
+    out[2] = (struct avow_plan_ref){&e->has_verify_keys, &e->verify_keys, o->verify_keys};
+    out[3] = (struct avow_plan_ref){&e->has_severity, &e->severity, o->severity};
+}
+
+void avow_plan_take_policies(const struct avow_agent_plan *o, struct avow_enrollment *e)
+{
+    struct avow_plan_ref refs[AVOW_PLAN_REFS];
+    avow_plan_refs(o, e, refs);
+    for (size_t i = 0; i < AVOW_PLAN_REFS; i++) {
+        if (!refs[i].name)
+            continue;
+        *refs[i].has = true;
+        *refs[i].ref =
+            (struct avow_policy_ref){.has_name = true, .name = avow_str_from(refs[i].name)};
+    }
 }
 
 /* The fleet's intervals with the enrolment's own instead: workers would refuse what does not fit
@@ -108,9 +161,6 @@ void avow_plan_fill(const struct avow_cli *cli, const struct avow_agent_plan *o,
     memcpy(e->fleet, avow_trust_bundle(cli->trust)->fleet, sizeof e->fleet);
     e->flags.allow_padded = o->allow_padded;
     e->flags.strict_excludes = o->strict_excludes;
-    if (o->runtime_policy) {
-        e->has_runtime_policy = true;
-        e->runtime_policy.has_name = true;
-        e->runtime_policy.name = avow_str_from(o->runtime_policy);
-    }
+    e->flags.check_signatures = o->check_signatures;
+    avow_plan_take_policies(o, e);
 }

@@ -10,20 +10,32 @@
 
 struct avow_agent_plan {
     const char *id;
-    const char *runtime_policy; /* NULL: none */
+    const char *runtime_policy, *boot_policy, *verify_keys, *severity; /* NULL: none */
     const char *metadata;
     const char *recovery_text;
     enum avow_recovery recovery;                                    /* set by avow_plan_check */
     uint64_t heartbeat_ms, silent_after_ms, validity_ms, timeout_s; /* intervals: 0 the fleet's */
-    bool trust_registrar, allow_padded, strict_excludes, replace, no_wait;
+    bool trust_registrar, allow_padded, strict_excludes, check_signatures, replace, no_wait;
 };
 
 /* Id, metadata and recovery are well-formed. AVOW_USAGE; the message begins with `command`. */
 enum avow_rc avow_plan_check(const char *command, struct avow_agent_plan *o,
                              struct avow_err *err) AVOW_MUST_CHECK;
-/* The policy is published. AVOW_NOTFOUND with the next step. */
-enum avow_rc avow_plan_check_policy(struct avow_cli *cli, const char *name,
-                                    struct avow_err *err) AVOW_MUST_CHECK;
+/* The policies that are named are published, and of the kind that they are named for.
+ * AVOW_NOTFOUND with the next step, AVOW_USAGE. */
+enum avow_rc avow_plan_check_policies(struct avow_cli *cli, const struct avow_agent_plan *o,
+                                      struct avow_err *err) AVOW_MUST_CHECK;
+/* The references of an enrolment, in the order runtime, boot, keys, severity. */
+#define AVOW_PLAN_REFS 4u
+struct avow_plan_ref {
+    bool *has;
+    struct avow_policy_ref *ref;
+    const char *name; /* what the plan names for it; NULL: nothing */
+};
+void avow_plan_refs(const struct avow_agent_plan *o, struct avow_enrollment *e,
+                    struct avow_plan_ref out[AVOW_PLAN_REFS]);
+/* Points the references at the heads that the plan names; the others stay. */
+void avow_plan_take_policies(const struct avow_agent_plan *o, struct avow_enrollment *e);
 /* The intervals fit the fleet's (PROTOCOL R29). AVOW_USAGE. */
 enum avow_rc avow_plan_check_intervals(const struct avow_cli *cli, const struct avow_agent_plan *o,
                                        struct avow_err *err) AVOW_MUST_CHECK;

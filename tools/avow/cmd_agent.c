@@ -53,7 +53,7 @@ static enum avow_rc look_up(struct avow_cli *cli, const struct avow_agent_plan *
                             o->id, a->enrollment.generation);
     }
     *agent = a;
-    return o->runtime_policy ? avow_plan_check_policy(cli, o->runtime_policy, err) : AVOW_OK;
+    return avow_plan_check_policies(cli, o, err);
 }
 
 /* Another AK or EK than the one that was pinned is what --replace is for, and worth a look. */
@@ -135,6 +135,11 @@ enum avow_exit avow_cmd_agent_add(struct avow_cli *cli, int argc, char **argv)
     struct avow_agent_plan o = {.metadata = "", .recovery_text = "auto", .timeout_s = 120};
     const struct avow_opt opts[] = {
         AVOW_TEXT("--runtime-policy", &o.runtime_policy, "NAME", "judge IMA entries by it"),
+        AVOW_TEXT("--boot-policy", &o.boot_policy, "NAME", "judge the boot by it"),
+        AVOW_TEXT("--verify-keys", &o.verify_keys, "NAME",
+                  "files signed with these need no digest"),
+        AVOW_FLAG("--check-signatures", &o.check_signatures, "judge signatures of files"),
+        AVOW_TEXT("--severity", &o.severity, "NAME", "label findings by it"),
         AVOW_TEXT("--metadata", &o.metadata, "TEXT", "copied into revocations"),
         AVOW_TEXT("--recovery", &o.recovery_text, "HOW",
                   "auto (default): clean evidence restores trust; operator: only --replace does"),

@@ -21,7 +21,7 @@
 
 struct change {
     struct avow_agent_plan plan; /* `update`: NULL and UNNAMED mean unchanged */
-    bool no_runtime_policy, no_allow_padded, no_strict_excludes;
+    bool no_policy[AVOW_PLAN_REFS], no_allow_padded, no_strict_excludes, no_check_signatures;
     bool new_tpm, force;
     uint64_t generation; /* result */
     bool unchanged;      /* result: nothing was to publish */
@@ -133,16 +133,17 @@ static void take_interval(uint64_t named, uint32_t *value)
         *value = (uint32_t)named;
 }
 
-static void take_policy(const struct change *c, struct avow_enrollment *e)
+static void take_policies(const struct change *c, struct avow_enrollment *e)
 {
-    if (!c->plan.runtime_policy && !c->no_runtime_policy)
-        return;
-    e->has_runtime_policy = !c->no_runtime_policy;
-    e->runtime_policy = (struct avow_policy_ref){0};
-    if (!e->has_runtime_policy)
-        return;
-    e->runtime_policy.has_name = true;
-    e->runtime_policy.name = avow_str_from(c->plan.runtime_policy);
+    struct avow_plan_ref refs[AVOW_PLAN_REFS];
+    avow_plan_take_policies(&c->plan, e);
+    avow_plan_refs(&c->plan, e, refs);
+    for (size_t i = 0; i < AVOW_PLAN_REFS; i++) {
+        if (!c->no_policy[i])
+            continue;
+        *refs[i].has = false;
+        *refs[i].ref = (struct avow_policy_ref){.has_name = false};
+    }
 }
 
 static void take_named(const struct change *c, struct avow_enrollment *e)
@@ -150,24 +151,35 @@ static void take_named(const struct change *c, struct avow_enrollment *e)
     take_interval(c->plan.heartbeat_ms, &e->heartbeat_ms);
     take_interval(c->plan.silent_after_ms, &e->silent_after_ms);
     take_interval(c->plan.validity_ms, &e->validity_ms);
-    take_policy(c, e);
+    take_policies(c, e);
     if (c->plan.metadata)
         e->metadata = avow_str_from(c->plan.metadata);
     if (c->plan.recovery_text)
         e->recovery = c->plan.recovery;
     e->flags.allow_padded = (e->flags.allow_padded || c->plan.allow_padded) && !c->no_allow_padded;
+    e->flags.check_signatures =
+        (e->flags.check_signatures || c->plan.check_signatures) && !c->no_check_signatures;
     e->flags.strict_excludes =
         (e->flags.strict_excludes || c->plan.strict_excludes) && !c->no_strict_excludes;
 }
 
-static bool refs_eq(const struct avow_enrollment *a, const struct avow_enrollment *b)
+static bool ref_eq(bool has_a, const struct avow_policy_ref *x, bool has_b,
+                   const struct avow_policy_ref *y)
 {
-    const struct avow_policy_ref *x = &a->runtime_policy, *y = &b->runtime_policy;
-    if (!a->has_runtime_policy || !b->has_runtime_policy)
-        return a->has_runtime_policy == b->has_runtime_policy;
+    if (!has_a || !has_b)
+        return has_a == has_b;
     return x->has_name == y->has_name && x->has_sha256 == y->has_sha256 &&
            avow_str_eq(x->name, y->name) &&
            avow_bytes_eq(AVOW_BYTES_OF(x->sha256), AVOW_BYTES_OF(y->sha256));
+}
+
+static bool refs_eq(const struct avow_enrollment *a, const struct avow_enrollment *b)
+{
+    return ref_eq(a->has_runtime_policy, &a->runtime_policy, b->has_runtime_policy,
+                  &b->runtime_policy) &&
+           ref_eq(a->has_boot_policy, &a->boot_policy, b->has_boot_policy, &b->boot_policy) &&
+           ref_eq(a->has_verify_keys, &a->verify_keys, b->has_verify_keys, &b->verify_keys) &&
+           ref_eq(a->has_severity, &a->severity, b->has_severity, &b->severity);
 }
 
 /* Of what `update` can change. */
@@ -177,14 +189,13 @@ static bool is_same(const struct avow_enrollment *a, const struct avow_enrollmen
            a->validity_ms == b->validity_ms && refs_eq(a, b) &&
            avow_str_eq(a->metadata, b->metadata) && a->recovery == b->recovery &&
            a->flags.allow_padded == b->flags.allow_padded &&
+           a->flags.check_signatures == b->flags.check_signatures &&
            a->flags.strict_excludes == b->flags.strict_excludes;
 }
 
 static enum avow_rc change_named(struct standing_agent *s, struct avow_err *err)
 {
-    const struct avow_agent_plan *p = &s->c->plan;
-    enum avow_rc rc =
-        p->runtime_policy ? avow_plan_check_policy(s->cli, p->runtime_policy, err) : AVOW_OK;
+    enum avow_rc rc = avow_plan_check_policies(s->cli, &s->c->plan, err);
     if (rc)
         return rc;
     take_named(s->c, &s->e);
@@ -194,6 +205,32 @@ static enum avow_rc change_named(struct standing_agent *s, struct avow_err *err)
     rc = avow_plan_check_intervals(s->cli, &whole, err);
     s->c->unchanged = !rc && !s->c->force && is_same(&s->agent->enrollment, &s->e);
     return rc;
+}
+
+/* An option and its --no- form. */
+static bool both_forms(const struct change *c)
+{
+    const struct avow_agent_plan *p = &c->plan;
+    struct avow_enrollment scratch;
+    struct avow_plan_ref refs[AVOW_PLAN_REFS];
+    avow_plan_refs(p, &scratch, refs);
+    for (size_t i = 0; i < AVOW_PLAN_REFS; i++) {
+        if (refs[i].name && c->no_policy[i])
+            return true;
+    }
+    return (p->allow_padded && c->no_allow_padded) ||
+           (p->strict_excludes && c->no_strict_excludes) ||
+           (p->check_signatures && c->no_check_signatures);
+}
+
+static bool names_policy(const struct change *c)
+{
+    const struct avow_agent_plan *p = &c->plan;
+    for (size_t i = 0; i < AVOW_PLAN_REFS; i++) {
+        if (c->no_policy[i])
+            return true;
+    }
+    return p->runtime_policy || p->boot_policy || p->verify_keys || p->severity;
 }
 
 static enum avow_rc check_update(struct change *c, struct avow_err *err)
@@ -208,13 +245,12 @@ static enum avow_rc check_update(struct change *c, struct avow_err *err)
     c->plan.recovery = checked.recovery;
     if (rc)
         return rc;
-    if ((p->runtime_policy && c->no_runtime_policy) || (p->allow_padded && c->no_allow_padded) ||
-        (p->strict_excludes && c->no_strict_excludes))
+    if (both_forms(c))
         return avow_err_set(err, AVOW_USAGE, 0, "agent update: an option and its --no- form");
-    if (!p->runtime_policy && !c->no_runtime_policy && !p->metadata && !p->recovery_text &&
-        p->heartbeat_ms == UNNAMED && p->silent_after_ms == UNNAMED && p->validity_ms == UNNAMED &&
-        !p->allow_padded && !c->no_allow_padded && !p->strict_excludes && !c->no_strict_excludes &&
-        !c->force)
+    if (!names_policy(c) && !p->metadata && !p->recovery_text && p->heartbeat_ms == UNNAMED &&
+        p->silent_after_ms == UNNAMED && p->validity_ms == UNNAMED && !p->allow_padded &&
+        !c->no_allow_padded && !p->strict_excludes && !c->no_strict_excludes &&
+        !p->check_signatures && !c->no_check_signatures && !c->force)
         return avow_err_set(err, AVOW_USAGE, 0, "agent update: nothing to change was named");
     return AVOW_OK;
 }
@@ -232,7 +268,16 @@ enum avow_exit avow_cmd_agent_update(struct avow_cli *cli, int argc, char **argv
                                 .timeout_s = 120}};
     const struct avow_opt opts[] = {
         AVOW_TEXT("--runtime-policy", &c.plan.runtime_policy, "NAME", "judge IMA entries by it"),
-        AVOW_FLAG("--no-runtime-policy", &c.no_runtime_policy, "nobody judges IMA entries"),
+        AVOW_FLAG("--no-runtime-policy", &c.no_policy[0], "nobody judges IMA entries"),
+        AVOW_TEXT("--boot-policy", &c.plan.boot_policy, "NAME", "judge the boot by it"),
+        AVOW_FLAG("--no-boot-policy", &c.no_policy[1], "nobody judges the boot"),
+        AVOW_TEXT("--verify-keys", &c.plan.verify_keys, "NAME",
+                  "files signed with these need no digest"),
+        AVOW_FLAG("--no-verify-keys", &c.no_policy[2], "no keys but the policy's own"),
+        AVOW_FLAG("--check-signatures", &c.plan.check_signatures, "judge signatures of files"),
+        AVOW_FLAG("--no-check-signatures", &c.no_check_signatures, "do not"),
+        AVOW_TEXT("--severity", &c.plan.severity, "NAME", "label findings by it"),
+        AVOW_FLAG("--no-severity", &c.no_policy[3], "the usual labels"),
         AVOW_TEXT("--metadata", &c.plan.metadata, "TEXT", "copied into revocations"),
         AVOW_TEXT("--recovery", &c.plan.recovery_text, "HOW",
                   "auto: clean evidence restores trust; operator: only a new generation does"),

@@ -24,6 +24,12 @@
 static const struct avow_conf_option profile_options[] = {
     {"profile", "id", AVOW_CONF_STR, NULL, 0, 0, NULL, "shell pattern of the ids to enrol", NULL},
     {"profile", "runtime_policy", AVOW_CONF_STR, NULL, 0, 0, NULL, "judge IMA entries by it", NULL},
+    {"profile", "boot_policy", AVOW_CONF_STR, NULL, 0, 0, NULL, "judge the boot by it", NULL},
+    {"profile", "verify_keys", AVOW_CONF_STR, NULL, 0, 0, NULL,
+     "files signed with these need no digest", NULL},
+    {"profile", "severity", AVOW_CONF_STR, NULL, 0, 0, NULL, "label findings by it", NULL},
+    {"profile", "check_signatures", AVOW_CONF_BOOL, "false", 0, 0, NULL,
+     "judge signatures of files", NULL},
     {"profile", "metadata", AVOW_CONF_STR, "", 0, 0, NULL, "copied into revocations", NULL},
     {"profile", "recovery", AVOW_CONF_ENUM, "auto", 0, 0, "auto|operator", "how trust comes back",
      NULL},
@@ -219,8 +225,8 @@ static enum avow_rc enrol_all(struct enroller *r, struct avow_err *err)
     struct avow_reader_opts place = {.base = "identities"};
     struct avow_follow follow = {.fn = identity_record, .arg = r};
     enum avow_rc rc = avow_cli_trust(r->cli, err);
-    if (!rc && r->plan.runtime_policy)
-        rc = avow_plan_check_policy(r->cli, r->plan.runtime_policy, err);
+    if (!rc)
+        rc = avow_plan_check_policies(r->cli, &r->plan, err);
     if (!rc)
         rc = avow_plan_check_intervals(r->cli, &r->plan, err);
     if (!rc && !r->once) /* before the present ones: nobody falls between */
@@ -250,6 +256,10 @@ static enum avow_rc load_profile(struct enroller *r, const char *path, struct av
     r->plan = (struct avow_agent_plan){
         .id = "profile",
         .runtime_policy = avow_conf_str(c, "profile", "runtime_policy"),
+        .boot_policy = avow_conf_str(c, "profile", "boot_policy"),
+        .verify_keys = avow_conf_str(c, "profile", "verify_keys"),
+        .severity = avow_conf_str(c, "profile", "severity"),
+        .check_signatures = avow_conf_bool(c, "profile", "check_signatures"),
         .metadata = avow_conf_str(c, "profile", "metadata"),
         .recovery_text = avow_conf_str(c, "profile", "recovery"),
         .heartbeat_ms = avow_conf_u64(c, "profile", "heartbeat"),
@@ -280,7 +290,8 @@ enum avow_exit avow_cmd_enroll(struct avow_cli *cli, int argc, char **argv)
                  "`agent add`, with the\ndemands of a profile. Removed agents and changed keys are "
                  "left to the operator. Can be restarted at\nany time; SIGTERM ends it.\n\n"
                  "The profile is an INI file with a section [profile]: id (shell pattern, "
-                 "required), runtime_policy,\nmetadata, recovery, heartbeat, silent_after, "
+                 "required), runtime_policy,\nboot_policy, verify_keys, severity, "
+                 "check_signatures, metadata, recovery, heartbeat, silent_after, "
                  "validity, allow_padded, strict_excludes,\ntrust_registrar.\n\nExit 0; with "
                  "--once 4 if one was refused.",
         .opts = opts,
