@@ -110,9 +110,9 @@ struct avow_fold {
     struct avow_running proven;
     struct avow_key_ref keys[AVOW_LEARNED_MAX]; /* keys that the list has taught so far */
     size_t keys_count;
-    struct avow_dm_state dm;
     size_t chains_count;
     struct avow_chain chains[AVOW_CHAINS_MAX]; /* 10 KiB, last: not zeroed before they begin */
+    struct avow_dm_state dm; /* 1 KiB, likewise: avow_fold_begin sets its length */
 };
 
 struct avow_eval {

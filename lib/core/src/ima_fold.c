@@ -173,6 +173,7 @@ enum avow_fold_begin avow_fold_begin(struct avow_eval *ev)
     f->bank = ev->bank_hash;
     f->bank_len = ev->bank_len;
     f->index = b->ima_start;
+    f->dm.len = 0;
     set_tracked(ev->in->enrollment, f);
     if (b->ima_start > AVOW_IMA_ENTRIES_MAX || b->ima_start + b->ima_count > AVOW_IMA_ENTRIES_MAX) {
         AVOW_FIND(ev, IMA_LOG_TOO_LARGE, "body", "%llu entries and more",

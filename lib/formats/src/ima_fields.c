@@ -36,38 +36,36 @@ static bool split_digest(struct avow_bytes field, struct avow_str *alg, struct a
     return false;
 }
 
-static bool set_digest(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_digest(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
-    f->hash_alg = v.len == OLD_DIGEST_MAX ? AVOW_STR_LIT("sha1") : AVOW_STR_LIT("md5");
-    f->digest = v;
+    p->f.hash_alg = v.len == OLD_DIGEST_MAX ? AVOW_STR_LIT("sha1") : AVOW_STR_LIT("md5");
+    p->f.digest = v;
     return v.len == OLD_DIGEST_MAX || v.len == 16;
 }
 
-static bool set_digest_alg(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_digest_alg(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
-    return split_digest(v, &f->hash_alg, &f->digest);
+    return split_digest(v, &p->f.hash_alg, &p->f.digest);
 }
 
 /* What was hashed stands before the algorithm: an fs-verity digest is not one of the file's bytes
  * (Documentation/filesystems/fsverity.rst, "Built-in signature verification" and IMA). */
-static bool set_digest_typed(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_digest_typed(struct avow_bytes v, struct avow_ima_parse *p)
 {
     static const struct {
         const char *prefix;
         enum avow_ima_digest_type type;
     } types[] = {{"ima:", AVOW_IMA_OF_FILE}, {"verity:", AVOW_IMA_OF_VERITY}};
-    f->digest_type = AVOW_IMA_OF_OTHER;
+    p->f.digest_type = AVOW_IMA_OF_OTHER;
     for (size_t i = 0; i < AVOW_ARRAY_LEN(types); i++) {
         size_t len = strlen(types[i].prefix);
         if (!avow_str_starts(as_text(v), types[i].prefix))
             continue;
-        f->digest_type = types[i].type;
+        p->f.digest_type = types[i].type;
         v = avow_bytes_make(v.ptr + len, v.len - len);
         break;
     }
-    return set_digest_alg(v, big_endian, f);
+    return set_digest_alg(v, p);
 }
 
 static bool set_name(struct avow_bytes v, struct avow_ima_file *f)
@@ -77,78 +75,83 @@ static bool set_name(struct avow_bytes v, struct avow_ima_file *f)
 }
 
 /* The path of template "ima" has no NUL; that of a field list has. */
-static bool set_old_path(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_old_path(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
     if (v.len && v.ptr[v.len - 1] == 0)
         v.len--;
-    return set_name(v, f);
+    return set_name(v, &p->f);
 }
 
-static bool set_path(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_path(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
     if (!v.len || v.ptr[v.len - 1] != 0)
         return false;
-    return set_name(avow_bytes_make(v.ptr, v.len - 1), f);
+    return set_name(avow_bytes_make(v.ptr, v.len - 1), &p->f);
 }
 
-static bool set_signature(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_signature(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
-    f->signature = v;
+    p->f.signature = v;
     return true;
 }
 
-static bool set_buffer(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_buffer(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
-    f->has_buffer = true;
-    f->buffer = v;
+    p->f.has_buffer = true;
+    p->f.buffer = v;
     return true;
 }
 
 /* Both are empty for a file without an appended signature. */
-static bool set_modsig_digest(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_modsig_digest(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
-    return !v.len || split_digest(v, &f->modsig_alg, &f->modsig_digest);
-}
-
-static bool set_modsig(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
-{
-    (void)big_endian;
-    f->modsig = v;
+    struct avow_str alg;
+    struct avow_bytes digest;
+    if (!v.len)
+        return true;
+    if (!split_digest(v, &alg, &digest))
+        return false;
+    if (p->x) {
+        p->x->modsig_alg = alg;
+        p->x->modsig_digest = digest;
+    }
     return true;
 }
 
-static bool set_evm_signature(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_modsig(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
-    f->evm_signature = v;
+    if (p->x)
+        p->x->modsig = v;
     return true;
 }
 
-static bool set_xattr_names(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_evm_signature(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
+    if (p->x)
+        p->x->evm_signature = v;
+    return true;
+}
+
+static bool set_xattr_names(struct avow_bytes v, struct avow_ima_parse *p)
+{
     if (v.len && v.ptr[v.len - 1] == 0)
         v.len--;
-    f->xattr_names = as_text(v);
+    if (p->x)
+        p->x->xattr_names = as_text(v);
     return !has_nul(v);
 }
 
-static bool set_xattr_lengths(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_xattr_lengths(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
-    f->xattr_lengths = v;
+    if (p->x)
+        p->x->xattr_lengths = v;
     return v.len % 4 == 0;
 }
 
-static bool set_xattr_values(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_xattr_values(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    (void)big_endian;
-    f->xattr_values = v;
+    if (p->x)
+        p->x->xattr_values = v;
     return true;
 }
 
@@ -160,22 +163,26 @@ static uint32_t number(struct avow_bytes v, bool big_endian)
     return n;
 }
 
-static bool set_uid(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_uid(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    f->uid = number(v, big_endian);
+    if (p->x)
+        p->x->uid = number(v, p->big_endian);
     return v.len == 4;
 }
 
-static bool set_gid(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_gid(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    f->gid = number(v, big_endian);
+    if (p->x)
+        p->x->gid = number(v, p->big_endian);
     return v.len == 4;
 }
 
-static bool set_mode(struct avow_bytes v, bool big_endian, struct avow_ima_file *f)
+static bool set_mode(struct avow_bytes v, struct avow_ima_parse *p)
 {
-    f->mode = (uint16_t)number(v, big_endian);
-    f->has_owner = true;
+    if (p->x) {
+        p->x->mode = (uint16_t)number(v, p->big_endian);
+        p->x->has_owner = true;
+    }
     return v.len == 2;
 }
 
@@ -297,36 +304,45 @@ bool avow_ima_template_name_is_sane(struct avow_str name)
 }
 
 static bool parse_fields(const struct avow_ima_entry *e, const struct avow_ima_template *t,
-                         struct avow_ima_file *f)
+                         struct avow_ima_parse *p)
 {
     struct avow_rd r = avow_rd_make(e->template_data);
     for (size_t i = 0; i < t->count; i++) {
         const struct avow_ima_field *field = t->fields[i];
         uint32_t len = e->big_endian ? avow_rd_u32be(&r) : avow_rd_u32le(&r);
         struct avow_bytes value = avow_rd_take(&r, len);
-        if (r.bad || len > field->max || !field->set(value, e->big_endian, f))
+        if (r.bad || len > field->max || !field->set(value, p))
             return false;
     }
     return avow_rd_done(&r);
 }
 
-enum avow_rc avow_ima_file_parse(const struct avow_ima_entry *e, struct avow_ima_file *out,
-                                 struct avow_err *err)
+enum avow_rc avow_ima_extra_parse(const struct avow_ima_entry *e, struct avow_ima_file *out,
+                                  struct avow_ima_extra *extra, struct avow_err *err)
 {
-    struct avow_ima_file f = {.violation = avow_ima_entry_is_violation(e)};
+    struct avow_ima_parse p = {.big_endian = e->big_endian, .x = extra};
     struct avow_ima_template t;
     bool ok;
+    if (extra)
+        *extra = (struct avow_ima_extra){.has_owner = false};
+    p.f.violation = avow_ima_entry_is_violation(e);
     if (avow_str_is(e->template_name, "ima")) {
-        ok = set_digest(e->hashed[0], false, &f) && set_name(e->hashed[1], &f);
+        ok = set_digest(e->hashed[0], &p) && set_name(e->hashed[1], &p.f);
     } else {
         if (!avow_ima_template_find(e->template_name, &t))
             return avow_err_set(err, AVOW_REFUSED, 0, "template \"%.*s\" is not known",
                                 (int)e->template_name.len, e->template_name.ptr);
-        ok = parse_fields(e, &t, &f);
+        ok = parse_fields(e, &t, &p);
     }
-    if (!ok || !f.digest.len || !f.path.len)
+    if (!ok || !p.f.digest.len || !p.f.path.len)
         return avow_err_set(err, AVOW_PARSE, 0, "malformed fields of template %.*s",
                             (int)e->template_name.len, e->template_name.ptr);
-    *out = f;
+    *out = p.f;
     return AVOW_OK;
+}
+
+enum avow_rc avow_ima_file_parse(const struct avow_ima_entry *e, struct avow_ima_file *out,
+                                 struct avow_err *err)
+{
+    return avow_ima_extra_parse(e, out, NULL, err);
 }

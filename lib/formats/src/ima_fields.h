@@ -13,12 +13,17 @@ enum avow_ima_show { /* how the text view shows a field: enum data_formats, ima_
                      AVOW_IMA_SHOW_HEX,
                      AVOW_IMA_SHOW_UINT /* decimal */
 };
+struct avow_ima_parse { /* where fields go */
+    bool big_endian;
+    struct avow_ima_file f;
+    struct avow_ima_extra *x; /* may be NULL */
+};
 struct avow_ima_field {
     const char *id;
     enum avow_ima_show show;
     uint32_t
         max; /* bytes; of AVOW_IMA_SHOW_UINT exactly so many, of AVOW_IMA_SHOW_DIGEST at most */
-    bool (*set)(struct avow_bytes value, bool big_endian, struct avow_ima_file *f);
+    bool (*set)(struct avow_bytes value, struct avow_ima_parse *p);
 };
 struct avow_ima_template {
     const struct avow_ima_field *fields[AVOW_IMA_FIELDS_MAX];

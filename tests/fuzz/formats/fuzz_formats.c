@@ -124,15 +124,16 @@ void fuzz_ima_text(struct avow_bytes in)
         CHECK(e.template_digest.len == v.digest_len && e.hashed_count);
         CHECK(e.template_name.len <= AVOW_IMA_TEMPLATE_NAME_MAX);
         struct avow_bytes data = e.template_data;
-        if (avow_ima_file_parse(&e, &f, NULL))
+        struct avow_ima_extra x;
+        if (avow_ima_extra_parse(&e, &f, &x, NULL))
             continue;
         within(data, f.digest);
         within(data, f.signature);
         within(data, f.buffer);
         within(data, avow_bytes_make(f.path.ptr, f.path.len));
         CHECK(f.path.len && f.path.len <= AVOW_IMA_PATH_MAX && f.digest.len <= 64);
-        within(data, f.modsig);
-        within(data, f.xattr_values);
+        within(data, x.modsig);
+        within(data, x.xattr_values);
     }
     avow_ima_view_deinit(&v);
 }

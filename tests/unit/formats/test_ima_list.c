@@ -348,10 +348,12 @@ static void test_view__big_endian_binary__same_fields(void **state)
     avow_ima_view_init(&v, avow_bytes_make(list, sizeof list - 1));
     assert_int_equal(v.kind, AVOW_IMA_LIST_BINARY_BE);
     assert_int_equal(avow_ima_view_next(&v, &e), AVOW_IMA_ENTRY);
-    assert_int_equal(avow_ima_file_parse(&e, &f, NULL), AVOW_OK);
+    struct avow_ima_extra x;
+    assert_int_equal(avow_ima_extra_parse(&e, &f, &x, NULL), AVOW_OK);
     assert_true(avow_str_is(f.path, "/ab"));
-    assert_int_equal(f.uid, 1000);
-    assert_int_equal(f.mode, 0100644);
+    assert_int_equal(x.uid, 1000);
+    assert_int_equal(x.mode, 0100644);
+    assert_true(x.has_owner);
     avow_ima_view_deinit(&v);
 }
 

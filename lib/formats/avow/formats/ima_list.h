@@ -101,7 +101,9 @@ struct avow_ima_file {        /* fields that are judged; borrows from the entry 
     bool has_buffer;             /* field buf: path is the buffer's name, digest that of it */
     struct avow_bytes buffer;
     bool violation; /* template digest is all zeros */
-    /* Fields of ima-modsig and evm-sig: parsed, and judged by nothing. */
+};
+/* Fields of ima-modsig and evm-sig: judged by nothing. */
+struct avow_ima_extra {
     struct avow_str modsig_alg; /* of d-modsig: the digest of the file without its signature */
     struct avow_bytes modsig_digest, modsig, evm_signature;
     struct avow_str xattr_names;
@@ -115,5 +117,9 @@ struct avow_ima_file {        /* fields that are judged; borrows from the entry 
  * this version does not know (message names it). On failure *out is untouched. */
 enum avow_rc avow_ima_file_parse(const struct avow_ima_entry *e, struct avow_ima_file *out,
                                  struct avow_err *err) AVOW_MUST_CHECK;
+/* The same, with what is not judged; *extra is of no use after a failure. */
+enum avow_rc avow_ima_extra_parse(const struct avow_ima_entry *e, struct avow_ima_file *out,
+                                  struct avow_ima_extra *extra,
+                                  struct avow_err *err) AVOW_MUST_CHECK;
 
 #endif
