@@ -171,7 +171,7 @@ static bool set_signed_digest(const struct avow_ima_sig *sig, enum avow_hash has
     return true;
 }
 
-static bool verify_ec(const struct avow_pubkey *k, struct avow_bytes der, struct avow_sig *sig,
+static bool verify_ec(const struct avow_pubkey *k, enum avow_hash hash, struct avow_bytes der,
                       const struct avow_digest *d)
 {
     const uint8_t *p = der.ptr;
@@ -182,9 +182,11 @@ static bool verify_ec(const struct avow_pubkey *k, struct avow_bytes der, struct
         const BIGNUM *bn_r = ECDSA_SIG_get0_r(parsed), *bn_s = ECDSA_SIG_get0_s(parsed);
         if (!BN_is_negative(bn_r) && !BN_is_negative(bn_s) &&
             (size_t)BN_num_bytes(bn_r) <= k->bytes && (size_t)BN_num_bytes(bn_s) <= k->bytes) {
-            sig->r = avow_bytes_make(r, (size_t)BN_bn2bin(bn_r, r));
-            sig->s = avow_bytes_make(s, (size_t)BN_bn2bin(bn_s, s));
-            good = avow_pubkey_verify_tpm_digest(k, sig, d);
+            const struct avow_sig sig = {.scheme = AVOW_SIG_ECDSA,
+                                         .hash = hash,
+                                         .r = avow_bytes_make(r, (size_t)BN_bn2bin(bn_r, r)),
+                                         .s = avow_bytes_make(s, (size_t)BN_bn2bin(bn_s, s))};
+            good = avow_pubkey_verify_tpm_digest(k, &sig, d);
         }
     }
     ECDSA_SIG_free(parsed);
@@ -197,15 +199,11 @@ bool avow_ima_sig_verify(const struct avow_pubkey *k, const struct avow_ima_sig 
 {
     enum avow_hash named;
     struct avow_digest d;
-    struct avow_sig s = {.hash = hash};
     if (!avow_ima_hash_of(sig->hash_id, &named) || named != hash ||
         !set_signed_digest(sig, hash, digest, &d))
         return false;
-    if (k->kind == AVOW_KEY_RSA) {
-        s.scheme = AVOW_SIG_RSASSA;
-        s.rsa = sig->sig;
-        return avow_pubkey_verify_tpm_digest(k, &s, &d);
-    }
-    s.scheme = AVOW_SIG_ECDSA;
-    return verify_ec(k, sig->sig, &s, &d);
+    if (k->kind != AVOW_KEY_RSA)
+        return verify_ec(k, hash, sig->sig, &d);
+    const struct avow_sig rsa = {.scheme = AVOW_SIG_RSASSA, .hash = hash, .rsa = sig->sig};
+    return avow_pubkey_verify_tpm_digest(k, &rsa, &d);
 }
