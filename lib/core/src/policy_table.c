@@ -9,7 +9,8 @@
 #include "avow/base/banned.h"
 
 #define HEADER 4u
-#define LINK 5u /* u8 0, u32be offset of the record before */
+#define FEW_VALUES 1024u /* bytes */
+#define LINK 5u          /* u8 0, u32be offset of the record before */
 #define VALUES_MAX UINT16_MAX
 #define BLOB_MAX 0xFFFFFFF0u /* offsets are 32 bits wide */
 /* Slots for so many names: at 5 of 6 a look-up that finds takes 3 steps, one that does not 18. */
@@ -84,19 +85,16 @@ bool avow_policy_table_has_name(const struct avow_policy_table *t, struct avow_s
     return t->slot_count && locate(t, name).found;
 }
 
-/* Walks the values of a record and of those before it. */
-bool avow_policy_table_has(const struct avow_policy_table *t, struct avow_str name,
-                           struct avow_bytes value)
+/* Calls `each` for the values of a record and of those before it, until it is false. */
+static bool each_value(const struct avow_policy_table *t, struct avow_bytes values,
+                       bool (*each)(void *arg, struct avow_bytes value), void *arg)
 {
-    if (!t->slot_count)
-        return false;
-    const struct place at = locate(t, name);
-    struct avow_rd r = avow_rd_make(at.found ? at.newest.values : (struct avow_bytes){NULL, 0});
+    struct avow_rd r = avow_rd_make(values);
     size_t before = SIZE_MAX;
     for (;;) {
         if (!avow_rd_left(&r)) {
             if (before == SIZE_MAX)
-                return false;
+                return true;
             r = avow_rd_make(record_at(t, before).values);
             before = SIZE_MAX;
             continue;
@@ -104,9 +102,23 @@ bool avow_policy_table_has(const struct avow_policy_table *t, struct avow_str na
         size_t len = avow_rd_u8(&r);
         if (!len)
             before = avow_rd_u32be(&r);
-        else if (avow_bytes_eq(avow_rd_take(&r, len), value))
-            return true;
+        else if (!each(arg, avow_rd_take(&r, len)))
+            return false;
     }
+}
+
+static bool differs(void *arg, struct avow_bytes value)
+{
+    return !avow_bytes_eq(*(const struct avow_bytes *)arg, value);
+}
+
+bool avow_policy_table_has(const struct avow_policy_table *t, struct avow_str name,
+                           struct avow_bytes value)
+{
+    if (!t->slot_count)
+        return false;
+    const struct place at = locate(t, name);
+    return at.found && !each_value(t, at.newest.values, differs, &value);
 }
 
 /* Later records of a name overwrite the slot of earlier ones, as they did when they were put. */
@@ -210,19 +222,91 @@ void avow_policy_table_finish(struct avow_policy_table *t)
         (void)index_again(t, SLOTS_FOR(t->names), NULL);
 }
 
+struct value_list {
+    struct avow_bytes *items; /* NULL: only counted */
+    size_t count;
+};
+
+static bool take_value(void *arg, struct avow_bytes value)
+{
+    struct value_list *l = arg;
+    if (l->items)
+        l->items[l->count] = value;
+    l->count++;
+    return true;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return avow_bytes_cmp(*(const struct avow_bytes *)a, *(const struct avow_bytes *)b);
+}
+
+/* The values of a name, sorted; false without memory. */
+static bool sort_values(const struct avow_policy_table *t, struct avow_bytes values,
+                        struct value_list *out)
+{
+    struct value_list l = {.items = NULL};
+    (void)each_value(t, values, take_value, &l);
+    l.items = calloc(l.count + 1, sizeof *l.items);
+    if (!l.items)
+        return false;
+    l.count = 0;
+    (void)each_value(t, values, take_value, &l);
+    qsort(l.items, l.count, sizeof *l.items, by_bytes);
+    *out = l;
+    return true;
+}
+
+static bool list_is_subset(const struct value_list *a, const struct value_list *b)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < a->count; i++) {
+        while (k < b->count && avow_bytes_cmp(b->items[k], a->items[i]) < 0)
+            k++;
+        if (k == b->count || !avow_bytes_eq(b->items[k], a->items[i]))
+            return false;
+    }
+    return true;
+}
+
+struct other { /* a name in the other table */
+    const struct avow_policy_table *table;
+    struct avow_str name;
+};
+
+static bool is_there(void *arg, struct avow_bytes value)
+{
+    const struct other *o = arg;
+    return avow_policy_table_has(o->table, o->name, value);
+}
+
+/* `rec` is the newest record of its name in `a`. A name with many values is sorted, so that a
+ * policy of one name costs no square of its size. */
+static bool name_is_subset(const struct avow_policy_table *a, const struct record *rec,
+                           const struct avow_policy_table *b)
+{
+    struct other other = {b, rec->name};
+    bool alone = rec->values.len && rec->values.ptr[0]; /* no record before it */
+    if (alone && rec->values.len <= FEW_VALUES)
+        return each_value(a, rec->values, is_there, &other);
+    struct place at = b->slot_count ? locate(b, rec->name) : (struct place){.found = false};
+    struct value_list x = {.items = NULL}, y = {.items = NULL};
+    bool subset = at.found && sort_values(a, rec->values, &x) &&
+                  sort_values(b, at.newest.values, &y) && list_is_subset(&x, &y);
+    free(x.items);
+    free(y.items);
+    return subset;
+}
+
 bool avow_policy_table_is_subset(const struct avow_policy_table *a,
                                  const struct avow_policy_table *b)
 {
-    for (size_t at = 0; at < a->len;) {
-        struct record rec = record_at(a, at);
-        struct avow_rd r = avow_rd_make(rec.values);
-        while (avow_rd_left(&r)) {
-            size_t len = avow_rd_u8(&r);
-            struct avow_bytes value = avow_rd_take(&r, len ? len : LINK - 1);
-            if (len && !avow_policy_table_has(b, rec.name, value))
-                return false;
-        }
-        at = rec.end;
+    for (size_t i = 0; i < a->slot_count; i++) {
+        if (!a->slots[i].offset)
+            continue;
+        struct record rec = record_at(a, a->slots[i].offset - 1);
+        if (!name_is_subset(a, &rec, b))
+            return false;
     }
     return true;
 }

@@ -31,7 +31,7 @@ void avow_policy_table_finish(struct avow_policy_table *t);
 bool avow_policy_table_has_name(const struct avow_policy_table *t, struct avow_str name);
 bool avow_policy_table_has(const struct avow_policy_table *t, struct avow_str name,
                            struct avow_bytes value);
-/* Every name and value of `a` is in `b`. */
+/* Every name and value of `a` is in `b`. False too when it cannot be found out without memory. */
 bool avow_policy_table_is_subset(const struct avow_policy_table *a,
                                  const struct avow_policy_table *b);
 size_t avow_policy_table_memory(const struct avow_policy_table *t);
