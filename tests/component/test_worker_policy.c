@@ -2,6 +2,8 @@
  * R14, R15). */
 #include "world.h"
 
+#include "avow/crypto/dsse.h"
+
 #include "avow/base/banned.h"
 
 static const char *const only_a[] = {"/bin/a"};
@@ -260,6 +262,48 @@ static void test_document__does_not_compile__alarm_and_nobody_stops(void **state
     assert_int_equal(world_alarms(&f->w, "policy.unavailable"), 1);
 }
 
+/* AE13: an envelope counts by a policy author of the bundle, and no longer than he is one. Without
+ * him nothing is judged: the agent neither fails nor passes. */
+static void test_AE13__envelope__counts_while_its_author_does(void **state)
+{
+    struct fixture *f = *state;
+    static const char doc[] = "{\"digests\":{},\"excludes\":[\"/bin/.*\"]}";
+    struct avow_buf envelope;
+    struct avow_err err = {.rc = AVOW_OK};
+    avow_buf_init(&envelope, 65536);
+    assert_int_equal(
+        avow_dsse_sign(f->w.stray, avow_bytes_make(doc, sizeof doc - 1), &envelope, &err), AVOW_OK);
+    world_document(&f->w, "p", 2, avow_buf_bytes(&envelope), f->w.tenant);
+    avow_buf_deinit(&envelope);
+    world_run(&f->w, 0, 1000);
+    world_turn(&f->w, 0, &f->a);
+    assert_int_equal(generation_of(&f->w, "host-1"), 1); /* nobody vouches for generation 2 */
+    assert_true(world_alarms(&f->w, "policy.unavailable") > 0);
+    assert_int_equal(world_revocations(&f->w, "host-1", -1, NULL), 0);
+    world_bundle(&f->w, &(struct world_bundle){.has_author = true, .author_of_envelopes = true});
+    world_run(&f->w, 0, 1000);
+    for (int i = 0; i < 3; i++)
+        world_turn(&f->w, 0, &f->a);
+    assert_int_equal(generation_of(&f->w, "host-1"), 2);
+    world_expect(&f->w, "host-1", AVOW_STATUS_TRUSTED);
+    world_bundle(&f->w, &(struct world_bundle){.has_author = true,
+                                               .author_of_envelopes = true,
+                                               .author = AVOW_KEY_STATUS_REVOKED});
+    world_run(&f->w, 0, 1000);
+    rig_measure(&f->a, "/bin/evil", "evil");
+    rig_resync(&f->a, 0);
+    for (int i = 0; i < 3; i++)
+        world_turn(&f->w, 0, &f->a);
+    struct avow_verdict v;
+    (void)world_verdicts(&f->w, "host-1", &v);
+    uint64_t until = v.trusted_until_ms;
+    assert_int_equal(world_revocations(&f->w, "host-1", -1, NULL), 0);
+    world_run(&f->w, 0, 2 * WORLD_EPOCH_MS);
+    world_turn(&f->w, 0, &f->a);
+    (void)world_verdicts(&f->w, "host-1", &v);
+    assert_int_equal(v.trusted_until_ms, until); /* and trust is extended no more */
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -274,6 +318,7 @@ int main(void)
         T(test_update__policy_changes_while_many_wait__everybody_is_asked),
         T(test_update__policy_is_missing_for_long__no_finding),
         T(test_update__author_key_revoked__its_heads_count_no_more),
+        T(test_AE13__envelope__counts_while_its_author_does),
         T(test_document__does_not_compile__alarm_and_nobody_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,12 +176,14 @@ void world_bundle(struct world *w, const struct world_bundle *changes)
     static const enum avow_role tenant_roles[] = {AVOW_ROLE_ENROLL, AVOW_ROLE_POLICY};
     static const enum avow_role worker_roles[] = {AVOW_ROLE_WORKER};
     const struct world_bundle *c = changes ? changes : &none;
-    static const enum avow_role author_roles[] = {AVOW_ROLE_POLICY};
+    static const enum avow_role head_roles[] = {AVOW_ROLE_POLICY};
+    static const enum avow_role envelope_roles[] = {AVOW_ROLE_POLICY_AUTHOR};
     struct avow_bundle_key keys[4];
     bundle_key(&keys[0], w->tenant, c->tenant, tenant_roles, 2);
     bundle_key(&keys[1], w->worker_key, AVOW_KEY_STATUS_ACTIVE, worker_roles, 1);
     bundle_key(&keys[2], w->old_key, c->old, worker_roles, 1);
-    bundle_key(&keys[3], w->stray, c->author, author_roles, 1);
+    bundle_key(&keys[3], w->stray, c->author, c->author_of_envelopes ? envelope_roles : head_roles,
+               1);
     uint64_t version = c->version ? c->version : w->bundle_version + 1;
     struct avow_bundle b = {.key = AVOW_STR_LIT("bundle"),
                             .version = version,

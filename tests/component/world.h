@@ -56,6 +56,7 @@ struct world_bundle {
     enum avow_key_status tenant, old;  /* of the tenant's and the old worker key */
     bool has_author;                   /* w->stray may sign policies, and nothing else */
     enum avow_key_status author;
+    bool author_of_envelopes; /* it may sign envelopes around them instead */
 };
 void world_bundle(struct world *w, const struct world_bundle *b);
 
