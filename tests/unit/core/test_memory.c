@@ -5,7 +5,16 @@
 
 #include "failing_alloc.h"
 
+#include "avow/base/hex.h"
+#include "avow/crypto/key.h"
+
+#include <stdio.h>
+
 #include "avow/base/banned.h"
+
+#define EC_KEY                                                                                     \
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECHTuaBOotdmU8midN+Swtt3YoYEM"                             \
+    "t0XoCnE528mPPwSuW7q96aVnUHQrw/C8V15pk12ygGZ18zUO5fnl8i9A9w=="
 
 static const char policy_text[] =
     "{\"meta\":{\"version\":1},\"digests\":{\"/a\":[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"],"
@@ -148,9 +157,79 @@ static void test_evaluate_part__arena_too_small__nomem_and_out_untouched(void **
     rig_deinit(&r);
 }
 
+/* A key that an entry teaches: allocations of ours fail one after another, on the way in and when
+ * the key is used. */
+static void test_evaluate__each_allocation_fails_with_a_learned_key__nomem(void **state)
+{
+    (void)state;
+    static struct rig r;
+    struct avow_pubkey *k = NULL;
+    struct avow_err err = {0};
+    static const char pem[] = "-----BEGIN PUBLIC KEY-----\n" EC_KEY "\n-----END PUBLIC KEY-----\n";
+    uint8_t digest[32], data[512];
+    char text[256], hex[65];
+    rig_init(&r, RIG_P256);
+    assert_int_equal(avow_pubkey_from_pem(avow_bytes_make(pem, sizeof pem - 1), &k, &err), AVOW_OK);
+    struct avow_bytes spki = avow_pubkey_spki(k);
+    avow_sha256(spki, digest);
+    avow_hex_encode(hex, AVOW_BYTES_OF(digest));
+    (void)snprintf(text, sizeof text, "{\"digests\":{},\"keyrings\":{\".ima\":[\"%s\"]}}", hex);
+    rig_policy(&r, text);
+    struct avow_buf b;
+    avow_buf_init(&b, sizeof data);
+    const uint8_t heads[] = {40, 0, 0, 0, 's', 'h', 'a', '2', '5', '6', ':', 0};
+    avow_buf_put(&b, heads, sizeof heads);
+    avow_buf_put(&b, digest, sizeof digest);
+    const uint8_t name[] = {5, 0, 0, 0, '.', 'i', 'm', 'a', 0, (uint8_t)spki.len, 0, 0, 0};
+    avow_buf_put(&b, name, sizeof name);
+    avow_buf_put(&b, spki.ptr, spki.len);
+    struct rig_entry e = rig_entry_raw(10, "ima-buf", avow_buf_bytes(&b));
+    rig_list(&r, &e);
+    rig_extend(&r, &e);
+    avow_buf_deinit(&b);
+    avow_pubkey_free(k);
+    struct rig_shot *s = rig_take(&r);
+    rig_seal(&r, s);
+    struct avow_body body;
+    assert_int_equal(avow_body_decode(s->evidence.body, &r.arena, &body, NULL), AVOW_OK);
+    struct avow_eval_policy policy = {.runtime = r.policy, .heads = &r.head, .heads_count = 1};
+    struct avow_eval_in in = {.evidence = &s->evidence,
+                              .body = &body,
+                              .enrollment = &r.e,
+                              .enrollment_sha256 = r.e_sha256,
+                              .ak = r.ak,
+                              .policy = &policy,
+                              .prior = &r.state,
+                              .marker = &s->marker,
+                              .service_ms = r.epoch * RIG_EPOCH_MS,
+                              .partition = RIG_PARTITION};
+    unsigned failures = 0;
+    for (unsigned n = 1; n < 1000; n++) {
+        struct avow_arena arena;
+        struct avow_eval_out out = {.kind = AVOW_EVAL_UNDECIDED};
+        avow_arena_init(&arena, 1u << 20);
+        failing_alloc_at = n;
+        enum avow_rc rc = avow_evaluate(&in, &arena, &out, NULL);
+        bool reached = failing_alloc_at == 0;
+        failing_alloc_at = 0;
+        if (!rc)
+            assert_int_equal(out.next.learned_count, 1);
+        else
+            assert_int_equal(rc, AVOW_NOMEM);
+        assert_int_equal(rc == AVOW_OK, !reached);
+        avow_arena_deinit(&arena);
+        if (!reached)
+            break;
+        failures++;
+    }
+    assert_true(failures > 3);
+    rig_deinit(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_evaluate__each_allocation_fails_with_a_learned_key__nomem),
         cmocka_unit_test(test_runtime_policy_load__each_allocation_fails__nomem),
         cmocka_unit_test(test_evaluate__arena_too_small__nomem_and_out_untouched),
         cmocka_unit_test(test_evaluate_part__arena_too_small__nomem_and_out_untouched),
