@@ -15,6 +15,7 @@ struct entry {
 struct avow_ima_keys {
     struct entry *entries;
     size_t count, cap;
+    size_t skipped;
     const uint32_t *given; /* id that the text gives for the key at hand; while loading */
 };
 
@@ -79,6 +80,8 @@ static enum avow_rc put(void *ctx, struct avow_pubkey *key, uint32_t id, struct 
     return insert(k, key, k->given ? *k->given : id, err);
 }
 
+/* Keylime takes more curves and sizes than we verify; a keyring of its own must load all the same.
+ * A key that is left out allows nothing. */
 static enum avow_rc put_json(void *ctx, struct avow_bytes der, const uint32_t *id,
                              struct avow_err *err)
 {
@@ -87,7 +90,10 @@ static enum avow_rc put_json(void *ctx, struct avow_bytes der, const uint32_t *i
     k->given = id;
     enum avow_rc rc = avow_ima_key_read(der, &sink, err);
     k->given = NULL;
-    return rc;
+    if (rc != AVOW_PARSE || !avow_ima_key_is(der))
+        return rc;
+    k->skipped++;
+    return AVOW_OK;
 }
 
 enum avow_rc avow_ima_keys_load(struct avow_bytes text, struct avow_ima_keys **out,
@@ -112,6 +118,11 @@ enum avow_rc avow_ima_keys_load(struct avow_bytes text, struct avow_ima_keys **o
 size_t avow_ima_keys_count(const struct avow_ima_keys *k)
 {
     return k->count;
+}
+
+size_t avow_ima_keys_skipped(const struct avow_ima_keys *k)
+{
+    return k->skipped;
 }
 
 uint32_t avow_ima_keys_id(const struct avow_ima_keys *k, size_t i)

@@ -137,6 +137,22 @@ static void test_load__keyring_of_keylime__once_and_twice_encoded(void **state)
     avow_ima_keys_free(k);
 }
 
+/* secp256k1, as Keylime's own example has: a key, and none of ours. */
+static void test_load__key_of_another_kind__is_left_out(void **state)
+{
+    (void)state;
+    char text[2048];
+    (void)snprintf(
+        text, sizeof text,
+        "{\"pubkeys\":[\"MFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAEeb5mfvncu6xVoGKVzocLBwKb/NstzijZ"
+        "WfKBWxb4F5hIOtp3JqPEZV2k+/wOEQio/Re0SKaFVBmcR9CP+xDUuA==\",\"%s\"]}",
+        body_of(&ec_pem));
+    struct avow_ima_keys *k = load_text(text);
+    assert_int_equal(avow_ima_keys_count(k), 1);
+    assert_int_equal(avow_ima_keys_skipped(k), 1);
+    avow_ima_keys_free(k);
+}
+
 static void test_load__what_is_no_set_of_keys__says_which(void **state)
 {
     (void)state;
@@ -173,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load__pem_and_der__ordered_by_id_without_repetition),
         cmocka_unit_test(test_load__keyring_of_keylime__once_and_twice_encoded),
+        cmocka_unit_test(test_load__key_of_another_kind__is_left_out),
         cmocka_unit_test(test_load__what_is_no_set_of_keys__says_which),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -20,6 +20,9 @@ enum avow_rc avow_ima_keys_load(struct avow_bytes text, struct avow_ima_keys **o
 void avow_ima_keys_free(struct avow_ima_keys *k);
 AVOW_DEFINE_CLEANUP(struct avow_ima_keys, avow_ima_keys_free);
 size_t avow_ima_keys_count(const struct avow_ima_keys *k);
+/* Keys of Keylime's keyring that no signature can be checked with here (secp256k1, RSA below 2048
+ * bits): left out. In the other forms such a key is AVOW_PARSE. */
+size_t avow_ima_keys_skipped(const struct avow_ima_keys *k);
 /* The i-th; ordered by id, then by the key itself. */
 uint32_t avow_ima_keys_id(const struct avow_ima_keys *k, size_t i);
 const struct avow_pubkey *avow_ima_keys_get(const struct avow_ima_keys *k, size_t i);
