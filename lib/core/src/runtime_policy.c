@@ -146,6 +146,13 @@ static enum avow_rc compile_texts(struct avow_runtime_policy *p, struct avow_err
         rc = avow_ima_keys_load(avow_bytes_make(keys.ptr, keys.len), &p->keys, err);
     if (rc)
         return avow_err_wrap(err, rc, "$[\"verification-keys\"]");
+    if (p->keys && avow_ima_keys_skipped(p->keys))
+        rc = put_warning(p,
+                         AVOW_STR_LIT("$[\"verification-keys\"]: some keys are of a kind that no "
+                                      "signature can be checked with here: not used"),
+                         err);
+    if (rc)
+        return rc;
     if (dm.len)
         rc = avow_dm_policy_load(dm, &p->dm, err);
     return rc ? avow_err_wrap(err, rc, "$.ima.dm_policy") : AVOW_OK;

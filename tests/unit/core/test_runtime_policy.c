@@ -1,9 +1,11 @@
 /* test_runtime_policy.c - loading and matching policies. */
 #include "avow/core/runtime_policy.h"
 
+#include "avow/core/ima_keys.h"
 #include "avow/formats/policy_text.h"
 
 #include "avow/base/buf.h"
+#include "avow/base/file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -333,6 +335,58 @@ static void test_find__keyrings_and_buffers__as_listed(void **state)
     avow_runtime_policy_free(p);
 }
 
+/* Keylime knows more curves: a policy with such a key loads, and the key counts for nothing. */
+static void test_load__key_of_an_unknown_curve__warning(void **state)
+{
+    (void)state;
+    struct avow_runtime_policy *p =
+        load("{\"digests\":{},\"verification-keys\":\"{\\\"pubkeys\\\":["
+             "\\\"MFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAEeb5mfvncu6xVoGKVzocLBwKb/NstzijZWfKBWxb4F5hIOtp3"
+             "JqPEZV2k+/wOEQio/Re0SKaFVBmcR9CP+xDUuA==\\\","
+             "\\\"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEN/5azHg5bC6IMQi9BJDktcyY+HVrYF+vfmxz4kvKQrpZ"
+             "VuucGpwfmsiuztRfEkkdUZQlMqlgwlj7mwhgMbQzIg==\\\"]}\"}");
+    struct avow_runtime_policy_stats stats;
+    avow_runtime_policy_stats_get(p, &stats);
+    assert_int_equal(stats.warnings, 1);
+    assert_true(
+        avow_str_starts(avow_runtime_policy_warning(p, 0), "$[\"verification-keys\"]: some"));
+    assert_int_equal(avow_ima_keys_count(avow_runtime_policy_keys(p)), 1);
+    avow_runtime_policy_free(p);
+}
+
+static void keylime_file(const char *name, struct avow_buf *out)
+{
+    char path[512];
+    struct avow_err err = {0};
+    (void)snprintf(path, sizeof path, "%s/vectors/%s", getenv("AVOW_KEYLIME_VECTORS"), name);
+    avow_buf_init(out, 1u << 20);
+    if (avow_file_read(path, out, &err))
+        fail_msg("%s", err.msg);
+}
+
+static void test_load__keylimes_policies__unchanged(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"empty_policy.json",
+                                        "runtime-policy-test.json",
+                                        "runtime_policy_test.json",
+                                        "runtime_policy_with_excludes.json",
+                                        "runtime_policy_with_verification_keys.json",
+                                        "runtime_policy_wrong.json",
+                                        "runtime_policy_wrong_with_excludes.json"};
+    if (!getenv("AVOW_KEYLIME_VECTORS")) {
+        print_message("AVOW_KEYLIME_VECTORS is not set: Keylime's policies are not loaded\n");
+        skip();
+    }
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(names); i++) {
+        struct avow_buf text;
+        keylime_file(names[i], &text);
+        avow_runtime_policy_free(load(avow_buf_cstr(&text)));
+        avow_buf_deinit(&text);
+    }
+    print_message("%zu policies of Keylime's loaded\n", AVOW_ARRAY_LEN(names));
+}
+
 /* Many values of one name, listed together and apart, do not slow down what comes after, and none
  * is lost where a record ends. */
 static void test_match__one_path_with_10_000_digests__all_are_found(void **state)
@@ -480,6 +534,8 @@ int main(void)
         cmocka_unit_test(test_load__more_warnings_than_kept__are_counted),
         cmocka_unit_test(test_match__strict_header__excludes_match_whole_paths),
         cmocka_unit_test(test_find__keyrings_and_buffers__as_listed),
+        cmocka_unit_test(test_load__key_of_an_unknown_curve__warning),
+        cmocka_unit_test(test_load__keylimes_policies__unchanged),
         cmocka_unit_test(test_match__one_path_with_10_000_digests__all_are_found),
     };
     return cmocka_run_group_tests(tests, fill, NULL);
