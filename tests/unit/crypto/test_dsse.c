@@ -4,6 +4,8 @@
 #include "avow/crypto/dsse.h"
 #include "avow/formats/dsse.h"
 
+#include "failing_alloc.h"
+
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
@@ -236,6 +238,28 @@ static void test_dsse_is_envelope__by_the_first_key(void **state)
     }
 }
 
+static void test_dsse_parse__each_allocation_fails__nomem(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"payload\":\"e30=\"," TYPE
+                               ",\"signatures\":[{\"sig\":\"++++\"},{\"sig\":\"--\\u002d-\"}]}";
+    unsigned failures = 0;
+    for (unsigned k = 1; k < 1000; k++) {
+        struct avow_dsse d;
+        failing_alloc_at = k;
+        enum avow_rc rc = avow_dsse_parse(avow_bytes_make(text, sizeof text - 1), &d, NULL);
+        bool reached = failing_alloc_at == 0;
+        failing_alloc_at = 0;
+        assert_int_equal(rc, reached ? AVOW_NOMEM : AVOW_OK);
+        assert_true((rc == AVOW_OK) == (d.payload.ptr != NULL));
+        avow_dsse_deinit(&d);
+        if (!reached)
+            break;
+        failures++;
+    }
+    assert_true(failures > 4);
+}
+
 static void keylime(const char *name, struct avow_buf *out)
 {
     char path[512];
@@ -282,6 +306,7 @@ int main(void)
         cmocka_unit_test(test_dsse_parse__caps__limit),
         cmocka_unit_test(test_dsse_parse__hex_and_url_alphabet__as_keylime_reads_them),
         cmocka_unit_test(test_dsse_is_envelope__by_the_first_key),
+        cmocka_unit_test(test_dsse_parse__each_allocation_fails__nomem),
         cmocka_unit_test(test_dsse_verify__keylimes_vectors__as_keylime_judges_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
