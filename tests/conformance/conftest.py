@@ -1,0 +1,49 @@
+"""Conformance: the offline tools against Keylime's vectors and captures of real machines, judged by code that is not ours."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+class Avow:
+    """Runs `avow`; what a program that crashed prints is no result."""
+
+    def __init__(self, program: Path):
+        self.program = program
+
+    def run(self, *args) -> subprocess.CompletedProcess:
+        done = subprocess.run([self.program, *map(str, args)], capture_output=True, text=True, timeout=60)
+        assert done.returncode in range(6), f"avow {args}: {done.returncode}\n{done.stderr}"
+        return done
+
+    def json(self, *args) -> tuple[int, dict]:
+        done = self.run(*args, "--json")
+        assert done.stdout, f"avow {args}: nothing but\n{done.stderr}"
+        return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def avow() -> Avow:
+    path = Path(os.environ.get("AVOW_BIN", ROOT / "build" / "release" / "bin")) / "avow"
+    if not path.exists():
+        pytest.fail(f"there is no {path}: build it, or set AVOW_BIN")
+    return Avow(path)
+
+
+@pytest.fixture(scope="session")
+def keylime_data() -> Path:
+    """The folder of Keylime's vectors, which are not part of this repository."""
+    folder = os.environ.get("AVOW_KEYLIME_VECTORS")
+    if not folder:
+        pytest.skip("AVOW_KEYLIME_VECTORS is not set: Keylime's vectors were not tested")
+    path = Path(folder)
+    if not (path / "vectors" / "ima_matrix.json").exists():
+        pytest.fail(f"AVOW_KEYLIME_VECTORS: {folder} has no vectors/ima_matrix.json")
+    return path
