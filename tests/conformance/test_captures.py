@@ -1,0 +1,151 @@
+"""Captures of booted machines: the rig explains their PCRs, and policies from their own lists allow them and nothing else.
+
+AVOW_CAPTURES names a folder of more, one machine a folder, with the files of tests/vectors/captures.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import imalog
+import pytest
+import tpmbytes
+import uefilog
+
+HOME = Path(__file__).resolve().parents[1] / "vectors" / "captures"
+FOLDERS = [HOME] + [Path(p) for p in [os.environ.get("AVOW_CAPTURES")] if p]
+MACHINES = sorted(p.parent for folder in FOLDERS for p in folder.glob("*/binary_runtime_measurements"))
+OTHER = b"\x5a" * 64
+
+
+def names(path: Path) -> str:
+    return path.name
+
+
+@pytest.fixture(params=MACHINES, ids=names)
+def machine(request) -> Path:
+    return request.param
+
+
+def entries_of(machine: Path) -> list[imalog.Entry]:
+    return imalog.parse((machine / "binary_runtime_measurements").read_bytes())
+
+
+def pcrs(machine: Path, bank: str) -> list[bytes]:
+    data, size = (machine / f"pcrs_{bank}.bin").read_bytes(), tpmbytes.SIZES[bank]
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+def test_a_firmware_log_explains_the_pcrs(machine):
+    data = (machine / "binary_bios_measurements").read_bytes()
+    log = uefilog.parse(data)
+    assert log.encode() == data
+    for bank in log.banks:
+        if not (machine / f"pcrs_{bank}.bin").exists():
+            continue
+        replayed = log.replay(bank)
+        assert {p: v.hex() for p, v in replayed.items()} == {p: pcrs(machine, bank)[p].hex() for p in replayed}
+
+
+def test_data_of_bound_events_is_what_their_digests_say(machine):
+    log = uefilog.parse((machine / "binary_bios_measurements").read_bytes())
+    bound = [e for e in log.events if e.type in uefilog.BOUND]
+    assert len(bound) > 5 and log.find("SecureBoot") >= 0
+    for e in bound:
+        assert e.with_data(e.data).digests == e.digests, f"type {e.type:x} of PCR {e.pcr}"
+
+
+def test_the_list_explains_pcr_10_of_the_quote(machine):
+    attest = tpmbytes.Attest.parse((machine / "q_ak_rsa_sha256_all.msg").read_bytes())
+    values = pcrs(machine, "sha256")
+    assert attest.pcr_digest == tpmbytes.digest("sha256", *values)
+    assert values[10] == imalog.replay(entries_of(machine), "sha256")
+
+
+def other(value: bytes) -> bytes:
+    return OTHER[: len(value)]
+
+
+def file_at(entries: list, where: float) -> int:
+    """A file of the list, near the beginning, the middle or the end."""
+    files = [
+        i
+        for i, e in enumerate(entries)
+        if not e.violation and e.template != "ima-buf" and e.path != "boot_aggregate" and len(e.digest) >= 20
+    ]
+    return files[int(where * (len(files) - 1))]
+
+
+def changed_digest(where: float):
+    def change(entries):
+        i = file_at(entries, where)
+        return entries[:i] + [entries[i].with_digest(other(entries[i].digest))] + entries[i + 1 :], entries[i].path
+
+    return change
+
+
+def changed_path(entries):
+    i = file_at(entries, 0.5)
+    return entries[:i] + [entries[i].with_path(b"/usr/bin/other")] + entries[i + 1 :], "/usr/bin/other"
+
+
+def digest_of_another_file(entries):
+    i, j = file_at(entries, 0.3), file_at(entries, 0.7)
+    assert entries[i].digest != entries[j].digest
+    return entries + [entries[i].with_fields([entries[j].fields[0], *entries[i].fields[1:]])], entries[i].path
+
+
+def unknown_file(entries):
+    template = next(e.template for e in entries if e.template != "ima-buf")
+    return entries + [imalog.new_entry(template, b"/tmp/implant", other(bytes(32)))], "/tmp/implant"
+
+
+def unknown_buffer(entries):
+    made = imalog.new_entry("ima-buf", b"other-name", tpmbytes.digest("sha256", b"data"), last=[b"data"])
+    return entries + [made], "other-name"
+
+
+CHANGES = {
+    "digest-of-the-first-file": changed_digest(0),
+    "digest-of-a-file": changed_digest(0.5),
+    "digest-of-the-last-file": changed_digest(1),
+    "path-of-a-file": changed_path,
+    "digest-of-another-file": digest_of_another_file,
+    "unknown-file": unknown_file,
+    "unknown-buffer": unknown_buffer,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_policy_of_the_own_list_refuses_what_was_changed(avow, tmp_path, machine, change):
+    entries = entries_of(machine)
+    policy, log = tmp_path / "policy.json", tmp_path / "list"
+    policy.write_text(json.dumps(imalog.policy_of(entries)))
+    log.write_bytes(imalog.encode(entries))
+    code, got = avow.json("policy", "test", policy, "--ima-log", log)
+    assert got["refused"] == [], "the control"
+    bad, path = CHANGES[change](entries)
+    log.write_bytes(imalog.encode(bad))
+    code, got = avow.json("policy", "test", policy, "--ima-log", log)
+    assert (code, [r["path"] for r in got["refused"]]) == (4, [path])
+
+
+def checkquote(folder: Path, public: Path, message: bytes, signature: bytes, nonce: str) -> bool:
+    (folder / "message").write_bytes(message)
+    (folder / "signature").write_bytes(signature)
+    command = ["tpm2_checkquote", "-u", public, "-m", folder / "message", "-s", folder / "signature", "-q", nonce]
+    return subprocess.run([*command, "-g", "sha256"], capture_output=True, timeout=30).returncode == 0
+
+
+def test_quotes_are_what_tpm2_tools_say(tmp_path, machine):
+    message, signature = ((machine / f"q_ak_rsa_sha256_all.{end}").read_bytes() for end in ("msg", "sig"))
+    nonce, public = (machine / "nonce").read_text().strip(), machine / "ak_rsa.pem"
+    assert checkquote(tmp_path, public, message, signature, nonce)
+    assert not checkquote(tmp_path, public, message, signature, "00" + nonce[2:] if nonce[:2] != "00" else "11" + nonce[2:])
+    assert not checkquote(tmp_path, public, message, signature[:-1] + bytes([signature[-1] ^ 1]), nonce)
+    made = tpmbytes.Signer("rsa")
+    (tmp_path / "made.pem").write_bytes(made.pem())
+    forged = tpmbytes.Attest.parse(message).change(clock=7).encode()
+    assert checkquote(tmp_path, tmp_path / "made.pem", forged, made.sign(forged), nonce)
+    assert not checkquote(tmp_path, public, forged, signature, nonce)
