@@ -31,7 +31,7 @@ class Entry:
 
     @property
     def algorithm(self) -> str:
-        return "sha1" if self.template == "ima" else self.fields[0].split(b":")[-2].decode()
+        return "sha1" if self.template == "ima" else self.fields[0].split(b":\0", 1)[0].split(b":")[-1].decode()
 
     @property
     def digest(self) -> bytes:
