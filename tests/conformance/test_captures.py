@@ -149,3 +149,21 @@ def test_quotes_are_what_tpm2_tools_say(tmp_path, machine):
     forged = tpmbytes.Attest.parse(message).change(clock=7).encode()
     assert checkquote(tmp_path, tmp_path / "made.pem", forged, made.sign(forged), nonce)
     assert not checkquote(tmp_path, public, forged, signature, nonce)
+
+
+def evmctl_explains(folder: Path, machine: Path, entries: list[imalog.Entry]) -> bool:
+    values = "".join(f"PCR-{i:02}: {value.hex(' ')}\n" for i, value in enumerate(pcrs(machine, "sha256")))
+    (folder / "pcrs").write_text(values)
+    (folder / "list").write_bytes(imalog.encode(entries))
+    command = ["evmctl", "ima_measurement", "--pcrs", f"sha256,{folder / 'pcrs'}", "--verify-bank=sha256"]
+    return subprocess.run([*command, folder / "list"], capture_output=True, timeout=30).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["m1-direct", "m2-grub-sb", "m5-imasig", "m7-612"])
+def test_lists_are_what_evmctl_says(tmp_path, name):
+    """Not those with ima-ngv2, which its version in Debian does not read, or with violations, which it refuses."""
+    machine = HOME / name
+    entries = entries_of(machine)
+    assert evmctl_explains(tmp_path, machine, entries)
+    assert not evmctl_explains(tmp_path, machine, entries[:20] + entries[21:])
+    assert not evmctl_explains(tmp_path, machine, changed_path(entries)[0])
