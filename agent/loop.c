@@ -1,6 +1,7 @@
 #include "loop.h"
 
 #include "advice.h"
+#include "avow/bus/advice.h"
 #include "agent_step.h"
 #include "avow/base/cli.h"
 #include "avow/base/clock.h"
@@ -133,7 +134,7 @@ static void refollow_later(struct loop *l)
 /* At most once a minute: Kafka may be away for long, and nobody can do more than read it once. */
 static void kafka_trouble(struct loop *l, const char *event, const struct avow_err *err)
 {
-    const char *next = avow_advice_kafka(err->msg);
+    const char *next = avow_bus_advice(err->msg);
     avow_log_write_limited(AVOW_LOG_WARN, event, 1,
                            AVOW_LOG_KV(AVOW_KV_ERR(err), AVOW_KV_STR("next", next)));
     STATUS(l, "Kafka: %s; %s", err->msg, next);

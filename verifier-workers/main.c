@@ -4,6 +4,7 @@
 
 #include "avow/base/cli.h"
 #include "avow/base/log.h"
+#include "avow/bus/advice.h"
 
 #include "avow/base/banned.h"
 
@@ -62,6 +63,23 @@ static enum avow_rc serve(const struct avow_conf *conf, struct avow_err *err)
     return rc ? rc : loop(w, err);
 }
 
+static const char *next_step(enum avow_rc rc, const struct avow_err *err)
+{
+    switch (avow_exit_of(rc)) {
+    case AVOW_EXIT_UNREACHABLE:
+        return avow_bus_advice(err->msg);
+    case AVOW_EXIT_USAGE:
+        return "correct the configuration; --print-config shows where each value comes from";
+    default:
+        if (rc == AVOW_BUS)
+            return avow_bus_advice(err->msg);
+        return rc == AVOW_IO || rc == AVOW_PARSE
+                   ? "worker.root is the fleet's root.pem, worker.keys the folder `worker` that "
+                     "`avow init` made"
+                   : "the service manager starts the worker again";
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct avow_daemon_args args;
@@ -73,7 +91,8 @@ int main(int argc, char **argv)
     struct avow_err err = {0};
     enum avow_rc rc = serve(args.conf, &err);
     if (rc)
-        avow_log(ERROR, "exit", AVOW_KV_ERR(&err), AVOW_KV_STR("kind", avow_rc_text(rc)));
+        avow_log(ERROR, "exit", AVOW_KV_ERR(&err), AVOW_KV_STR("kind", avow_rc_text(rc)),
+                 AVOW_KV_STR("next", next_step(rc, &err)));
     avow_conf_free(args.conf);
     return (int)avow_exit_of(rc);
 }

@@ -1,5 +1,6 @@
 #include "context.h"
 
+#include "avow/bus/advice.h"
 #include "text.h"
 
 #include <poll.h>
@@ -84,9 +85,12 @@ enum avow_exit avow_cli_fail(const struct avow_cli *cli, enum avow_rc rc,
                              const struct avow_err *err)
 {
     print_line("", err->msg[0] ? err->msg : avow_rc_text(rc));
+    enum avow_exit code = avow_exit_of(rc);
     if (cli->hint[0])
         print_line("hint: ", cli->hint);
-    return avow_exit_of(rc);
+    else if (code == AVOW_EXIT_UNREACHABLE)
+        print_line("hint: ", avow_bus_advice(err->msg));
+    return code;
 }
 
 enum avow_exit avow_cli_usage(const char *command, const struct avow_err *err)
@@ -204,10 +208,9 @@ enum avow_rc avow_cli_bus(struct avow_cli *cli, struct avow_err *err)
     rc = avow_bus_is_mock(bus, CONNECT_TIMEOUT_MS, &cli->on_mock, err);
     if (rc == AVOW_UNREACHABLE)
         avow_cli_hint(cli,
-                      "is the broker up, and are bootstrap.servers (now %s) and the security "
-                      "settings in section [kafka] right? `avow --print-config` shows where they "
-                      "come from",
-                      list.bootstrap);
+                      "%s (kafka.bootstrap.servers is %s; `avow --print-config` shows where "
+                      "settings come from)",
+                      avow_bus_advice(err->msg), list.bootstrap);
     if (rc)
         return rc;
     cli->bus = AVOW_STEAL(bus);
