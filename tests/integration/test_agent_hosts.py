@@ -808,7 +808,7 @@ def test_secure_kafka__trusted(secure, login):
     [
         ("wrong CA", "kafka.ssl.ca.location does not hold the CA"),
         ("no certificate", "set kafka.ssl.certificate.location and kafka.ssl.key.location"),
-        ("certificate of another CA", "refused the agent's certificate"),
+        ("certificate of another CA", "refused this program's certificate"),
         ("wrong password", "kafka.sasl.username, kafka.sasl.password"),
         ("unknown mechanism", "kafka.sasl.mechanism"),
         ("plain text", "kafka.security.protocol"),
