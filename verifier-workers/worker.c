@@ -4,6 +4,7 @@
 #include "worker_internal.h"
 
 #include "avow/base/log.h"
+#include "avow/bus/advice.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -142,6 +143,12 @@ static void assigned(void *arg, const int32_t *partitions, size_t n)
     avow_log(INFO, "assigned", AVOW_KV_U64("partitions", n));
 }
 
+void avow_worker_kafka_trouble(const struct avow_err *err)
+{
+    avow_log_limited(WARN, "kafka", 12, AVOW_KV_ERR(err),
+                     AVOW_KV_STR("next", avow_bus_advice(err->msg)));
+}
+
 static void revoked(void *arg, const int32_t *partitions, size_t n, bool lost)
 {
     struct avow_worker *w = arg;
@@ -164,7 +171,7 @@ static void revoked(void *arg, const int32_t *partitions, size_t n, bool lost)
     }
     avow_log(INFO, lost ? "lost" : "revoked", AVOW_KV_U64("partitions", n));
     if (w->phase == AVOW_WORKER_RUNS && avow_worker_aux_assign(w, &err))
-        avow_log_limited(WARN, "kafka", 12, AVOW_KV_ERR(&err));
+        avow_worker_kafka_trouble(&err);
 }
 
 /* --- Start --- */

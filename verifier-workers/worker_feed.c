@@ -280,7 +280,7 @@ enum avow_rc avow_worker_aux_poll(struct avow_worker *w, unsigned timeout_ms, si
         if (rc == AVOW_NOTFOUND)
             rc = overtaken(w, err);
         if (avow_worker_is_transient(rc)) {
-            avow_log_limited(WARN, "kafka", 12, AVOW_KV_ERR(err));
+            avow_worker_kafka_trouble(err);
             rc = AVOW_OK;
             break;
         }

@@ -87,6 +87,8 @@ enum avow_rc avow_worker_restore(struct avow_worker *w, struct avow_err *err) AV
 /* Commits the batch, or takes it back. An error means the end. */
 enum avow_rc avow_worker_commit(struct avow_worker *w, struct avow_err *err) AVOW_MUST_CHECK;
 void avow_worker_undo(struct avow_worker *w);
+/* Kafka fails for now: said with what can be done about it, at most 12 times a minute. */
+void avow_worker_kafka_trouble(const struct avow_err *err);
 void avow_worker_alarm(struct avow_worker *w, const char *event, struct avow_bytes what,
                        const char *detail);
 

@@ -75,7 +75,7 @@ static enum avow_rc poll_evidence(struct avow_worker *w, unsigned timeout_ms, st
         if (rc == AVOW_NOTFOUND)
             rc = evidence_overtaken(w, (int32_t)err->native, err);
         if (avow_worker_is_transient(rc)) {
-            avow_log_limited(WARN, "kafka", 12, AVOW_KV_ERR(err));
+            avow_worker_kafka_trouble(err);
             rc = AVOW_OK;
             break;
         }
@@ -110,7 +110,7 @@ static void look_up_watermarks(struct avow_worker *w)
                 avow_runner_passed(r, at);
         }
         if (rc) {
-            avow_log_limited(WARN, "kafka", 12, AVOW_KV_ERR(&err));
+            avow_worker_kafka_trouble(&err);
             return;
         }
     }
@@ -222,7 +222,7 @@ enum avow_rc avow_worker_tick(struct avow_worker *w, unsigned timeout_ms, struct
                                                    : avow_worker_wait_for_trust(w, timeout_ms, err);
     if (!avow_worker_is_transient(rc))
         return rc;
-    avow_log_limited(WARN, "kafka", 12, AVOW_KV_ERR(err));
+    avow_worker_kafka_trouble(err);
     w->ctx.clock.sleep_ms(w->ctx.clock.arg, timeout_ms);
     return AVOW_OK;
 }
