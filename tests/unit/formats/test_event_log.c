@@ -315,6 +315,64 @@ static void test_event_startup_locality__other_forms__are_none(void **state)
     assert_false(avow_event_startup_locality(&e, &locality));
 }
 
+#define B(literal)                                                                                 \
+    {                                                                                              \
+        (const uint8_t *)(literal), sizeof(literal) - 1                                            \
+    }
+
+static void test_event_put_utf16__any_units__give_utf8(void **state)
+{
+    (void)state;
+    static const struct {
+        struct avow_bytes in;
+        const char *want;
+    } cases[] = {
+        {B(""), ""},
+        {B("B\0o\0"), "Bo"},
+        {B("\xe4\0\xac\x20"), "\xc3\xa4\xe2\x82\xac"},
+        {B("\x3d\xd8\x00\xde"), "\xf0\x9f\x98\x80"},
+        {B("\x3d\xd8x\0"), "\xef\xbf\xbdx"}, /* high surrogate alone */
+        {B("\x00\xdex\0"), "\xef\xbf\xbdx"}, /* low one alone */
+        {B("\x3d\xd8"), "\xef\xbf\xbd"},     /* high one at the end */
+        {B("x\0y"), "x\xef\xbf\xbd"},        /* half a character */
+        {B("\x3d\xd8\x3d\xd8\x00\xde"), "\xef\xbf\xbd\xf0\x9f\x98\x80"},
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
+        AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf out;
+        avow_buf_init(&out, 64);
+        avow_event_put_utf16(&out, cases[i].in);
+        assert_string_equal(avow_buf_cstr(&out), cases[i].want);
+    }
+}
+
+static void test_event_put_text__data__is_text_or_not(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t type;
+        struct avow_bytes data;
+        const char *want; /* NULL: no text */
+    } cases[] = {
+        {0xD, B("grub_cmd: ls\0"), "grub_cmd: ls"},
+        {0xD, B("a\nb"), "a\nb"},
+        {0xD, B(".\0l\0i\0\0\0"), ".li"},
+        {0xD, B(".\0l\0"), ".l"},
+        {0xD, B("\1\2\3\4"), NULL},
+        {0xD, B("\0"), NULL},
+        {0xD, {NULL, 0}, NULL},
+        {0xD, B("a\0b\0\0\0c\0"), NULL},
+        {0xD, B("\xff\xff\xff"), NULL},
+        {4, B("text"), NULL},
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
+        AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf out;
+        struct avow_event e = {.untrusted_type = cases[i].type, .untrusted_data = cases[i].data};
+        avow_buf_init(&out, 64);
+        assert_int_equal(avow_event_put_text(&out, &e), cases[i].want != NULL);
+        assert_string_equal(avow_buf_cstr(&out), cases[i].want ? cases[i].want : "");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +384,8 @@ int main(void)
         cmocka_unit_test(test_event_log_parse__sha1_only__has_one_digest_an_event),
         cmocka_unit_test(test_event_variable_parse__lengths__are_not_believed),
         cmocka_unit_test(test_event_startup_locality__other_forms__are_none),
+        cmocka_unit_test(test_event_put_utf16__any_units__give_utf8),
+        cmocka_unit_test(test_event_put_text__data__is_text_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* event_log.h - the firmware's measured boot log. Layer: formats. Uses: base only. Pure;
- * thread-safe; allocates nothing. Input: attacker-controlled.
+ * thread-safe; allocates nothing but text. Input: attacker-controlled.
  * Spec: TCG PC Client Platform Firmware Profile (PFP) 1.05 r23, clause 10; for logs with SHA-1
  * only, TCG EFI Platform Specification 1.22, clause 3. Little-endian throughout.
  *
@@ -9,8 +9,7 @@
 #ifndef AVOW_FORMATS_EVENT_LOG_H
 #define AVOW_FORMATS_EVENT_LOG_H
 
-#include "avow/base/bytes.h"
-#include "avow/base/err.h"
+#include "avow/base/buf.h"
 
 #define AVOW_EVENT_LOG_MAX (16u * 1024u * 1024u)
 #define AVOW_EVENTS_MAX 65536u
@@ -133,6 +132,14 @@ bool avow_event_variable_parse(struct avow_bytes data,
 #define AVOW_GUID_TEXT_MAX 37u
 /* "8be4df61-93ca-11d2-aa0d-00e098032b8c"; `guid` has 16 bytes. */
 void avow_guid_text(struct avow_bytes guid, char out[AVOW_GUID_TEXT_MAX]);
+/* Appends UTF-16LE as UTF-8: names of variables. An unpaired surrogate, and half a character at the
+ * end, become U+FFFD. NUL is a character. */
+void avow_event_put_utf16(struct avow_buf *out, struct avow_bytes utf16);
+/* Appends the text that the data is, without a NUL at its end, if the type says that it is text
+ * and it is UTF-8, or UTF-16LE that begins in ASCII, without controls. False: it is none, and
+ * nothing was appended.
+ */
+bool avow_event_put_text(struct avow_buf *out, const struct avow_event *e);
 /* The locality of a StartupLocality event (PFP 10.4.5.3). False: the event is another one. */
 bool avow_event_startup_locality(const struct avow_event *e, uint8_t *out) AVOW_MUST_CHECK;
 
