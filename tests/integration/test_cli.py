@@ -49,6 +49,7 @@ COMMANDS = (
     "agent watch",
     "verdict tail",
     "revocation tail",
+    "eventlog",
 )
 OK, FAILED, USAGE, UNREACHABLE, UNTRUSTED, NOTFOUND = range(6)
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551

@@ -45,5 +45,6 @@ enum avow_exit avow_cmd_registrar_republish(struct avow_cli *cli, int argc, char
 enum avow_exit avow_cmd_registrar_store(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_doctor(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_enroll(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_eventlog(struct avow_cli *cli, int argc, char **argv);
 
 #endif

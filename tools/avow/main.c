@@ -52,6 +52,7 @@ static const struct command commands[] = {
     {"registrar republish", avow_cmd_registrar_republish, "publish every identity again"},
     {"registrar store", avow_cmd_registrar_store, "read the whole database: check"},
     {"doctor", avow_cmd_doctor, "find roll-backs, gaps and misconfiguration"},
+    {"eventlog", avow_cmd_eventlog, "show a firmware log, and what of it can be believed"},
     {"keys list", avow_cmd_keys_list, "list the keys that may sign"},
     {"keys worker", avow_cmd_keys_worker, "make new worker keys: new DIR"},
     {"keys tenant", avow_cmd_keys_tenant, "make a new key for enrolments and policies: new FILE"},

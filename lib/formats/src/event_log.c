@@ -160,6 +160,8 @@ enum avow_rc avow_event_log_parse(struct avow_bytes in, struct avow_event_log *o
     if (in.len > AVOW_EVENT_LOG_MAX)
         return avow_err_set(err, AVOW_LIMIT, 0, "event log has %zu bytes, at most %u are read",
                             in.len, AVOW_EVENT_LOG_MAX);
+    if (in.len == 0)
+        return avow_err_set(err, AVOW_PARSE, 0, "event log: empty");
     const char *wrong = read_event(&log, false, &r, &e);
     if (r.bad)
         wrong = "is truncated";

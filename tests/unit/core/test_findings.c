@@ -65,6 +65,10 @@ static const char *const golden[] = {
     "ima.dm_full",
     "ima.dm_required",
     "ima.dm_not_resumed",
+    "boot.log_malformed",
+    "boot.log_too_large",
+    "boot.digest_missing",
+    "boot.data_unbound",
 };
 
 static void test_findings__ids__are_the_golden_ones(void **state)

@@ -114,7 +114,15 @@
       "ima.validation.dm.required_policy_not_in_use",                                              \
       "a device that a rule requires is not there")                                                \
     X(IMA_DM_NOT_RESUMED, "ima.dm_not_resumed", "critical",                                        \
-      "ima.validation.dm.device_invalid_state", "a device whose rule requires it was not resumed")
+      "ima.validation.dm.device_invalid_state", "a device whose rule requires it was not resumed") \
+    X(BOOT_LOG_MALFORMED, "boot.log_malformed", "critical",                                        \
+      "measured_boot.parser.tpm2_eventlog.error", "the firmware's log breaks its own format")      \
+    X(BOOT_LOG_TOO_LARGE, "boot.log_too_large", "critical", NULL,                                  \
+      "the firmware's log has more bytes or events than are read")                                 \
+    X(BOOT_DIGEST_MISSING, "boot.digest_missing", "critical", NULL,                                \
+      "an event of the firmware's log has no digest of a bank that its header names")              \
+    X(BOOT_DATA_UNBOUND, "boot.data_unbound", "critical", NULL,                                    \
+      "data of the firmware's log is not what its digest is of")
 
 enum avow_finding_id {
 #define X(name, id, severity, keylime, text) AVOW_FINDING_##name,

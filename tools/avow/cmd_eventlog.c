@@ -1,0 +1,79 @@
+/* `avow eventlog`: what a firmware log says, and what of it can be believed. No broker, no TPM. */
+#include "commands.h"
+
+#include "avow/base/cleanup.h"
+#include "avow/base/file.h"
+#include "event_show.h"
+#include "json_out.h"
+
+#include <stdlib.h>
+
+#include "avow/base/banned.h"
+
+/* A file that is too large is the log's fault; one that cannot be read is not. */
+static enum avow_rc read_log(const char *file, struct avow_buf *log, struct avow_event_report *r,
+                             struct avow_err *err)
+{
+    avow_buf_init(log, AVOW_EVENT_LOG_MAX);
+    enum avow_rc rc = avow_file_read(file, log, err);
+    if (rc == AVOW_LIMIT) {
+        avow_event_report_too_large(r);
+        return AVOW_OK;
+    }
+    if (!rc)
+        avow_event_report_make(avow_buf_bytes(log), r);
+    return rc;
+}
+
+static void note_complaints(const struct avow_event_report *r)
+{
+    for (size_t i = 0; i < r->complaints_count && i < AVOW_EVENT_FINDINGS_SHOWN; i++) {
+        AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
+        avow_buf_init(&text, 1024);
+        avow_event_complaint_text(r, i, &text);
+        avow_cli_note("%s: %s", avow_finding_def_of(r->complaints[i].id)->id, avow_buf_cstr(&text));
+    }
+    if (r->complaints_count > AVOW_EVENT_FINDINGS_SHOWN)
+        avow_cli_note("and %zu more", r->complaints_count - AVOW_EVENT_FINDINGS_SHOWN);
+}
+
+static enum avow_rc show(const struct avow_cli *cli, const char *file, bool *complaints,
+                         struct avow_err *err)
+{
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf log;
+    struct avow_event_report r;
+    enum avow_rc rc = read_log(file, &log, &r, err);
+    if (rc)
+        return rc;
+    *complaints = r.complaints_count > 0;
+    if (cli->format == AVOW_FORMAT_JSON)
+        return avow_json_document(avow_event_report_json(&r), err);
+    rc = avow_event_report_print(&r, cli->format == AVOW_FORMAT_WIDE, err);
+    note_complaints(&r);
+    return rc;
+}
+
+enum avow_exit avow_cmd_eventlog(struct avow_cli *cli, int argc, char **argv)
+{
+    const struct avow_command command = {
+        .name = "eventlog",
+        .words = "FILE",
+        .about = "Shows the events of a firmware log (binary_bios_measurements; '-' is standard "
+                 "input), the PCR\nvalues and boot aggregates that they explain, and which data is "
+                 "bound: covered by the event's\ndigests. Only a quote proves the values. Exit "
+                 "codes: 0 the log agrees with itself, 1 the file\ncannot be read, 4 it is no log, "
+                 "or some of its data is not what was measured.",
+        .min_words = 1,
+        .max_words = 1,
+        .offline = true};
+    const char *pos[AVOW_COMMAND_WORDS_MAX] = {NULL};
+    enum avow_exit code;
+    if (!avow_command_begin(cli, &command, argc, argv, pos, &code))
+        return code;
+    struct avow_err err = {.rc = AVOW_OK};
+    bool complaints = false;
+    enum avow_rc rc = show(cli, pos[0], &complaints, &err);
+    if (rc)
+        return avow_cli_fail(cli, rc, &err);
+    return complaints ? AVOW_EXIT_UNTRUSTED : AVOW_EXIT_OK;
+}

@@ -1,0 +1,41 @@
+/* event_show.h - a firmware log as JSON and as text. Layer: tools/avow. */
+#ifndef AVOW_TOOLS_EVENT_SHOW_H
+#define AVOW_TOOLS_EVENT_SHOW_H
+
+#include "avow/core/event_replay.h"
+#include "avow/core/findings.h"
+
+#include <jansson.h>
+
+#define AVOW_EVENT_FINDINGS_SHOWN 100u
+
+/* What the log contradicts itself in, in its order. */
+struct avow_event_complaint {
+    enum avow_finding_id id;
+    size_t event; /* meaningless if the log could not be read */
+    uint32_t pcr;
+    uint32_t type;
+};
+struct avow_event_report {
+    struct avow_event_log log;
+    struct avow_event_replay replay;
+    struct avow_event_complaint complaints[AVOW_EVENT_FINDINGS_SHOWN];
+    size_t complaints_count; /* also of those that are not kept */
+    char refused[240];       /* why the log could not be read; "" if it could: then only
+                                complaints[0] is set */
+};
+/* Parses, replays and judges. Never fails: what is wrong with the log is in the report, which
+ * borrows from it. */
+void avow_event_report_make(struct avow_bytes log, struct avow_event_report *out);
+/* The file was larger than what is read. */
+void avow_event_report_too_large(struct avow_event_report *out);
+
+/* NULL when out of memory. */
+json_t *avow_event_report_json(const struct avow_event_report *r);
+/* Events, and the values that they explain. `wide` shows a digest of each. Errors: AVOW_NOMEM. */
+enum avow_rc avow_event_report_print(const struct avow_event_report *r, bool wide,
+                                     struct avow_err *err) AVOW_MUST_CHECK;
+/* One complaint as a sentence. */
+void avow_event_complaint_text(const struct avow_event_report *r, size_t i, struct avow_buf *out);
+
+#endif
