@@ -299,7 +299,7 @@ static const struct replay_case {
     {"no digest of SHA-1", {{4, 1, 2}}, 1, 4, 0, 0, false, {1, 0}},
 };
 
-static void test_event_replay__made_logs__begin_as_a_tpm_does(void **state)
+static void test_AB13__made_logs__pcrs_begin_as_a_tpm_says(void **state)
 {
     (void)state;
     for (size_t i = 0; i < AVOW_ARRAY_LEN(replays); i++) {
@@ -348,7 +348,7 @@ int main(void)
         cmocka_unit_test(test_event_bind__real_firmware__no_data_contradicts_its_digest),
         cmocka_unit_test(test_event_bind__one_bit_of_covered_data_differs__is_not_bound),
         cmocka_unit_test(test_event_bind__made_events__are_judged_by_their_type),
-        cmocka_unit_test(test_event_replay__made_logs__begin_as_a_tpm_does),
+        cmocka_unit_test(test_AB13__made_logs__pcrs_begin_as_a_tpm_says),
         cmocka_unit_test(test_event_replay__unknown_bank__is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
