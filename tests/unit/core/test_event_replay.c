@@ -326,6 +326,24 @@ static void test_AB13__made_logs__pcrs_begin_as_a_tpm_says(void **state)
     }
 }
 
+static void test_event_replay__locality_that_no_tpm_has__is_not_believed(void **state)
+{
+    (void)state;
+    for (uint8_t locality = 0; locality < 8; locality++) {
+        AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf b;
+        struct avow_event_log log;
+        struct avow_event_replay r;
+        avow_buf_init(&b, 4096);
+        put_header(&b);
+        put_event(&b, 0, AVOW_EV_NO_ACTION, 3);
+        b.ptr[b.len - 1] = locality;
+        parse(&b, &log);
+        avow_event_replay(&log, &r);
+        assert_int_equal(r.has_locality, locality <= 4);
+        assert_int_equal(r.banks[1].values[0].bytes[31], locality <= 4 ? locality : 0);
+    }
+}
+
 static void test_event_replay__unknown_bank__is_left_out(void **state)
 {
     (void)state;
@@ -349,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_event_bind__one_bit_of_covered_data_differs__is_not_bound),
         cmocka_unit_test(test_event_bind__made_events__are_judged_by_their_type),
         cmocka_unit_test(test_AB13__made_logs__pcrs_begin_as_a_tpm_says),
+        cmocka_unit_test(test_event_replay__locality_that_no_tpm_has__is_not_believed),
         cmocka_unit_test(test_event_replay__unknown_bank__is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

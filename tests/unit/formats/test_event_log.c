@@ -42,6 +42,7 @@ struct spec {
     uint32_t pcr;
     uint8_t vendor; /* length as said; none is there */
     uint32_t cut;   /* bytes taken off the size */
+    uint32_t more;  /* bytes after the vendor information */
 };
 
 /* The header of a crypto-agile log. */
@@ -50,7 +51,7 @@ static void put_header(struct avow_buf *b, const struct spec *s)
     put_u32(b, s->pcr);
     put_u32(b, AVOW_EV_NO_ACTION);
     put_fill(b, 0, 20);
-    put_u32(b, (uint32_t)(29 + 4 * s->algs_there) - s->cut);
+    put_u32(b, (uint32_t)(29 + 4 * s->algs_there) - s->cut + s->more);
     avow_buf_put(b, "Spec ID Event03", 16);
     put_u32(b, 0);
     avow_buf_put(b, "\0\2\0\2", 4);
@@ -61,9 +62,13 @@ static void put_header(struct avow_buf *b, const struct spec *s)
     }
     if (!s->cut)
         avow_buf_put_u8(b, s->vendor);
+    if (s->more)
+        put_fill(b, 0, s->more);
 }
 
-static const struct spec sha256 = {.algs_count = 1, .algs = {{0x000B, 32}}, .algs_there = 1};
+/* SHA3-256 has the same length. */
+static const struct spec two = {
+    .algs_count = 2, .algs = {{0x000B, 32}, {0x0027, 32}}, .algs_there = 2};
 
 static void test_event_log_parse__real_firmware__every_event_is_known(void **state)
 {
@@ -153,6 +158,9 @@ static void test_event_log_parse__malformed_header__is_refused(void **state)
         {"twice", {.algs_count = 2, .algs = {{11, 32}, {11, 32}}, .algs_there = 2}, AVOW_PARSE},
         {"vendor", {.algs_count = 1, .algs = {{11, 32}}, .algs_there = 1, .vendor = 1}, AVOW_PARSE},
         {"cut", {.algs_count = 1, .algs = {{11, 32}}, .algs_there = 1, .cut = 1}, AVOW_PARSE},
+        {"bytes behind it",
+         {.algs_count = 1, .algs = {{11, 32}}, .algs_there = 1, .more = 1},
+         AVOW_PARSE},
         {"PCR", {.algs_count = 1, .algs = {{11, 32}}, .algs_there = 1, .pcr = 1}, AVOW_PARSE},
     };
     for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
@@ -199,9 +207,10 @@ static void test_event_log_parse__hostile_event__is_refused(void **state)
         {"no data", {23, 1, 1, 0, {11}, 1, 0}, AVOW_OK},
         {"PCR of no action", {UINT32_MAX, 3, 1, 0, {11}, 1, 0}, AVOW_OK},
         {"PCR", {24, 1, 1, 0, {11}, 1, 0}, AVOW_PARSE},
-        {"two digests", {0, 1, 2, 0, {11, 11}, 2, 0}, AVOW_PARSE},
+        {"both digests", {0, 1, 2, 0, {0x27, 11}, 2, 0}, AVOW_OK},
+        {"one digest twice", {0, 1, 2, 0, {11, 11}, 2, 0}, AVOW_PARSE},
         {"absurd digests", {0, 1, UINT32_MAX, 0, {11}, 1, 0}, AVOW_PARSE},
-        {"other algorithm", {0, 1, 1, 0, {0x27}, 1, 0}, AVOW_PARSE},
+        {"other algorithm", {0, 1, 1, 0, {0x12}, 1, 0}, AVOW_PARSE},
         {"absurd data", {0, 1, 1, UINT32_MAX, {11}, 1, 4}, AVOW_PARSE},
         {"data over the end", {0, 1, 1, 5, {11}, 1, 4}, AVOW_PARSE},
         {"bytes after it", {0, 1, 1, 3, {11}, 1, 4}, AVOW_PARSE},
@@ -216,7 +225,7 @@ static void test_event_log_parse__hostile_event__is_refused(void **state)
         struct avow_err err = {0};
         print_message("%s\n", cases[i].name);
         avow_buf_init(&b, 2u << 20);
-        put_header(&b, &sha256);
+        put_header(&b, &two);
         put_event(&b, &cases[i].event);
         assert_int_equal(avow_event_log_parse(avow_buf_bytes(&b), &log, &err), cases[i].want);
         assert_int_equal(cases[i].want != AVOW_OK, strstr(err.msg, "event log: event ") != NULL);
@@ -230,7 +239,7 @@ static void test_event_log_parse__most_events__and_one_more(void **state)
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf b;
     struct avow_event_log log;
     avow_buf_init(&b, 2u << 20);
-    put_header(&b, &sha256);
+    put_header(&b, &two);
     for (size_t i = 1; i < AVOW_EVENTS_MAX; i++)
         put_event(&b, &event);
     assert_int_equal(avow_event_log_parse(avow_buf_bytes(&b), &log, NULL), AVOW_OK);
