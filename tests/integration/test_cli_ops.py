@@ -77,10 +77,47 @@ def test_update__that_is_so_already__publishes_nothing(ops):
         (("--allow-padded", "--no-allow-padded"), "--no- form"),
         (("--recovery", "maybe"), "not auto or operator"),
         (("--silent-after-ms", "1000"), "with the fleet's other intervals"),
+        (("--allow", "kexec,odd"), "'odd' is none of padded, kexec"),
+        (("--disallow", "all"), "'all' is none of"),
+        (("--tpm-policy", "{}", "--no-tpm-policy"), "--no- form"),
+        (("--tpm-policy", "{}"), "no PCR is named"),
+        (("--tpm-policy", '{"24": ["00"]}'), "'24' is no PCR"),
+        (("--tpm-policy", '{"7": []}'), "PCR 7: a value or a list"),
+        (("--tpm-policy", '{"7": ["0g"]}'), "PCR 7: a value is text of 40, 64"),
+        (("--tpm-policy", '{"7": "%s"}' % ("0g" * 32)), "PCR 7: not hex"),
+        (("--tpm-policy", '{"7": "%s", "mask": "0x81"}' % ("00" * 32)), "mask 0x81 names other PCRs"),
+        (("--tpm-policy", '{"7": "00", "7": "00"}'), "duplicate"),
     ),
 )
 def test_update__with_mistakes__is_a_usage_error(ops, args, text):
     check(ops.site.cli("agent", "update", "ann", *args), USAGE, text)
+
+
+def test_tpm_policy_and_allowed_deviations__are_what_the_host_is_judged_by(ops):
+    """PCR 7 of a software TPM that no firmware used is zeros. A host of its own, because an agent rests after it sent its whole list three times."""
+    zeros, other = "00" * 32, "11" * 32
+    ops.host("pat")
+
+    def update(*args):
+        return ops.site.cli("agent", "update", "pat", *args)
+
+    done = check(update("--tpm-policy", json.dumps({"7": [other, zeros], "14": zeros, "mask": "0x4080"})), OK)
+    assert "pat is trusted" in done.stdout
+    rules = {(r["index"], r["bank"]): r["digests"] for r in newest(ops.site, "pat")["pcrs"]}
+    assert rules == {(7, "sha256"): [bytes.fromhex(other), bytes(32)], (14, "sha256"): [bytes(32)]}
+    same = check(update("--tpm-policy", json.dumps({"7": [other, zeros], "14": zeros})), OK)
+    assert "is so already" in same.stdout
+    ops.trusted("pat", ops.last_epoch("pat"))  # a second whole list within an epoch waits a minute
+    file = ops.site.folder / "pcrs.json"
+    file.write_text(json.dumps({"7": other}))
+    done = check(update("--tpm-policy", str(file)), UNTRUSTED)
+    assert "pcr.mismatch" in done.stdout and "PCR 7" in done.stdout and zeros in done.stdout
+    check(update("--no-wait", "--no-tpm-policy", "--allow", "kexec,hibernate", "--allow", "tomtou"), OK)
+    flags = newest(ops.site, "pat")["flags"]
+    assert {k for k, v in flags.items() if v} == {"allow_kexec", "allow_hibernate", "allow_tomtou"}
+    check(update("--no-wait", "--disallow", "kexec,hibernate,tomtou"), OK)
+    assert not any(newest(ops.site, "pat")["flags"].values()) and newest(ops.site, "pat")["pcrs"] == []
+    ops.site.hosts["pat"].agent.stop()
 
 
 def test_update__of_unknown_agent_or_policy__is_not_found(ops):

@@ -27,7 +27,8 @@ enum avow_rc avow_plan_check(const char *command, struct avow_agent_plan *o, str
     if (strlen(o->metadata) > METADATA_MAX || !avow_utf8_is_valid(avow_str_from(o->metadata)))
         return avow_err_set(err, AVOW_USAGE, 0, "%s: --metadata: not UTF-8, or more than %u bytes",
                             command, METADATA_MAX);
-    return AVOW_OK;
+    enum avow_rc rc = avow_allow_apply(&o->allow, true, &o->allowed, err);
+    return rc ? avow_err_wrap(err, rc, "%s: --allow", command) : AVOW_OK;
 }
 
 static enum avow_rc check_policy(struct avow_cli *cli, const struct avow_policy_list *list,
@@ -159,7 +160,12 @@ void avow_plan_fill(const struct avow_cli *cli, const struct avow_agent_plan *o,
     };
     avow_plan_pin(identity, names, e);
     memcpy(e->fleet, avow_trust_bundle(cli->trust)->fleet, sizeof e->fleet);
-    e->flags.allow_padded = o->allow_padded;
+    e->flags = o->allowed;
+    e->flags.allow_padded |= o->allow_padded;
+    if (o->pcrs) {
+        e->pcrs = o->pcrs->rules;
+        e->pcrs_count = o->pcrs->count;
+    }
     e->flags.strict_excludes = o->strict_excludes;
     e->flags.check_signatures = o->check_signatures;
     avow_plan_take_policies(o, e);

@@ -3,6 +3,7 @@
 #ifndef AVOW_TOOLS_AGENT_PLAN_H
 #define AVOW_TOOLS_AGENT_PLAN_H
 
+#include "agent_demands.h"
 #include "enroll.h"
 
 #define AVOW_PLAN_DAY_MS 86400000u
@@ -11,6 +12,10 @@
 struct avow_agent_plan {
     const char *id;
     const char *runtime_policy, *boot_policy, *verify_keys, *severity; /* NULL: none */
+    const char *pcr_policy;             /* JSON or a file; NULL: none */
+    struct avow_opt_list allow;         /* words of AVOW_ALLOW_WORDS */
+    struct avow_enroll_flags allowed;   /* what they name; set by avow_plan_check */
+    const struct avow_pcr_policy *pcrs; /* what pcr_policy holds; borrowed, set by the caller */
     const char *metadata;
     const char *recovery_text;
     enum avow_recovery recovery;                                    /* set by avow_plan_check */

@@ -149,7 +149,10 @@ enum avow_exit avow_cmd_agent_add(struct avow_cli *cli, int argc, char **argv)
                     "instead of the fleet's"),
         AVOW_NUMBER("--validity-ms", &o.validity_ms, "MS", 1000, AVOW_PLAN_WEEK_MS,
                     "instead of the fleet's"),
-        AVOW_FLAG("--allow-padded", &o.allow_padded, "accept PCR banks padded with SHA-1"),
+        AVOW_TEXT("--tpm-policy", &o.pcr_policy, "JSON|FILE",
+                  "accepted PCR values: {\"7\": [\"hex\", ...], ...}"),
+        AVOW_LIST("--allow", &o.allow, "WHAT", "tolerate it; of: " AVOW_ALLOW_WORDS),
+        AVOW_FLAG("--allow-padded", &o.allow_padded, "the same as --allow padded"),
         AVOW_FLAG("--strict-excludes", &o.strict_excludes, "excludes match whole paths"),
         AVOW_FLAG("--trust-registrar", &o.trust_registrar,
                   "believe the registrar's result, do not check the EK certificate here"),
@@ -174,8 +177,12 @@ enum avow_exit avow_cmd_agent_add(struct avow_cli *cli, int argc, char **argv)
     if (!avow_command_begin(cli, &command, argc, argv, pos, &code))
         return code;
     o.id = pos[0];
-    return avow_plan_check(command.name, &o, &err) ? avow_cli_usage(command.name, &err)
-                                                   : add_run(cli, &o);
+    if (avow_plan_check(command.name, &o, &err))
+        return avow_cli_usage(command.name, &err);
+    AVOW_CLEANUP_VAL(avow_pcr_policy_deinit) struct avow_pcr_policy pcrs = {.count = 0};
+    enum avow_rc rc = o.pcr_policy ? avow_pcr_policy_read(o.pcr_policy, &pcrs, &err) : AVOW_OK;
+    o.pcrs = o.pcr_policy ? &pcrs : NULL;
+    return rc ? avow_cli_fail(cli, rc, &err) : add_run(cli, &o);
 }
 
 /* --- rm --- */

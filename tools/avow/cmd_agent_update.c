@@ -22,6 +22,9 @@
 struct change {
     struct avow_agent_plan plan; /* `update`: NULL and UNNAMED mean unchanged */
     bool no_policy[AVOW_PLAN_REFS], no_allow_padded, no_strict_excludes, no_check_signatures;
+    bool no_pcr_policy;
+    struct avow_opt_list disallow;
+    struct avow_enroll_flags disallowed; /* what its words name */
     bool new_tpm, force;
     uint64_t generation; /* result */
     bool unchanged;      /* result: nothing was to publish */
@@ -146,6 +149,19 @@ static void take_policies(const struct change *c, struct avow_enrollment *e)
     }
 }
 
+static void take_allowed(const struct change *c, struct avow_enroll_flags *f)
+{
+    const struct avow_enroll_flags *on = &c->plan.allowed, *off = &c->disallowed;
+    f->allow_padded = (f->allow_padded || c->plan.allow_padded || on->allow_padded) &&
+                      !c->no_allow_padded && !off->allow_padded;
+    f->allow_kexec = (f->allow_kexec || on->allow_kexec) && !off->allow_kexec;
+    f->allow_log_trimmed =
+        (f->allow_log_trimmed || on->allow_log_trimmed) && !off->allow_log_trimmed;
+    f->allow_violations = (f->allow_violations || on->allow_violations) && !off->allow_violations;
+    f->allow_tomtou = (f->allow_tomtou || on->allow_tomtou) && !off->allow_tomtou;
+    f->allow_hibernate = (f->allow_hibernate || on->allow_hibernate) && !off->allow_hibernate;
+}
+
 static void take_named(const struct change *c, struct avow_enrollment *e)
 {
     take_interval(c->plan.heartbeat_ms, &e->heartbeat_ms);
@@ -156,7 +172,11 @@ static void take_named(const struct change *c, struct avow_enrollment *e)
         e->metadata = avow_str_from(c->plan.metadata);
     if (c->plan.recovery_text)
         e->recovery = c->plan.recovery;
-    e->flags.allow_padded = (e->flags.allow_padded || c->plan.allow_padded) && !c->no_allow_padded;
+    take_allowed(c, &e->flags);
+    if (c->plan.pcrs || c->no_pcr_policy) {
+        e->pcrs = c->plan.pcrs ? c->plan.pcrs->rules : NULL;
+        e->pcrs_count = c->plan.pcrs ? c->plan.pcrs->count : 0;
+    }
     e->flags.check_signatures =
         (e->flags.check_signatures || c->plan.check_signatures) && !c->no_check_signatures;
     e->flags.strict_excludes =
@@ -182,15 +202,22 @@ static bool refs_eq(const struct avow_enrollment *a, const struct avow_enrollmen
            ref_eq(a->has_severity, &a->severity, b->has_severity, &b->severity);
 }
 
+static bool flags_eq(const struct avow_enroll_flags *a, const struct avow_enroll_flags *b)
+{
+    return a->allow_padded == b->allow_padded && a->allow_kexec == b->allow_kexec &&
+           a->allow_log_trimmed == b->allow_log_trimmed &&
+           a->allow_violations == b->allow_violations && a->allow_tomtou == b->allow_tomtou &&
+           a->allow_hibernate == b->allow_hibernate && a->check_signatures == b->check_signatures &&
+           a->strict_excludes == b->strict_excludes;
+}
+
 /* Of what `update` can change. */
 static bool is_same(const struct avow_enrollment *a, const struct avow_enrollment *b)
 {
     return a->heartbeat_ms == b->heartbeat_ms && a->silent_after_ms == b->silent_after_ms &&
            a->validity_ms == b->validity_ms && refs_eq(a, b) &&
            avow_str_eq(a->metadata, b->metadata) && a->recovery == b->recovery &&
-           a->flags.allow_padded == b->flags.allow_padded &&
-           a->flags.check_signatures == b->flags.check_signatures &&
-           a->flags.strict_excludes == b->flags.strict_excludes;
+           flags_eq(&a->flags, &b->flags) && avow_pcr_rules_eq(a, b);
 }
 
 static enum avow_rc change_named(struct standing_agent *s, struct avow_err *err)
@@ -218,19 +245,20 @@ static bool both_forms(const struct change *c)
         if (refs[i].name && c->no_policy[i])
             return true;
     }
-    return (p->allow_padded && c->no_allow_padded) ||
+    return (p->allow_padded && c->no_allow_padded) || (p->pcr_policy && c->no_pcr_policy) ||
            (p->strict_excludes && c->no_strict_excludes) ||
            (p->check_signatures && c->no_check_signatures);
 }
 
-static bool names_policy(const struct change *c)
+static bool names_demand(const struct change *c)
 {
     const struct avow_agent_plan *p = &c->plan;
     for (size_t i = 0; i < AVOW_PLAN_REFS; i++) {
         if (c->no_policy[i])
             return true;
     }
-    return p->runtime_policy || p->boot_policy || p->verify_keys || p->severity;
+    return p->runtime_policy || p->boot_policy || p->verify_keys || p->severity || p->pcr_policy ||
+           c->no_pcr_policy || p->allow.count || c->disallow.count;
 }
 
 static enum avow_rc check_update(struct change *c, struct avow_err *err)
@@ -243,11 +271,14 @@ static enum avow_rc check_update(struct change *c, struct avow_err *err)
         checked.recovery_text = "auto";
     enum avow_rc rc = avow_plan_check("agent update", &checked, err);
     c->plan.recovery = checked.recovery;
+    c->plan.allowed = checked.allowed;
+    if (!rc && avow_allow_apply(&c->disallow, true, &c->disallowed, err))
+        rc = avow_err_wrap(err, AVOW_USAGE, "agent update: --disallow");
     if (rc)
         return rc;
     if (both_forms(c))
         return avow_err_set(err, AVOW_USAGE, 0, "agent update: an option and its --no- form");
-    if (!names_policy(c) && !p->metadata && !p->recovery_text && p->heartbeat_ms == UNNAMED &&
+    if (!names_demand(c) && !p->metadata && !p->recovery_text && p->heartbeat_ms == UNNAMED &&
         p->silent_after_ms == UNNAMED && p->validity_ms == UNNAMED && !p->allow_padded &&
         !c->no_allow_padded && !p->strict_excludes && !c->no_strict_excludes &&
         !p->check_signatures && !c->no_check_signatures && !c->force)
@@ -287,8 +318,13 @@ enum avow_exit avow_cmd_agent_update(struct avow_cli *cli, int argc, char **argv
                     "0: the fleet's"),
         AVOW_NUMBER("--validity-ms", &c.plan.validity_ms, "MS", 0, AVOW_PLAN_WEEK_MS,
                     "0: the fleet's"),
-        AVOW_FLAG("--allow-padded", &c.plan.allow_padded, "accept PCR banks padded with SHA-1"),
-        AVOW_FLAG("--no-allow-padded", &c.no_allow_padded, "refuse them"),
+        AVOW_TEXT("--tpm-policy", &c.plan.pcr_policy, "JSON|FILE",
+                  "accepted PCR values: {\"7\": [\"hex\", ...], ...}"),
+        AVOW_FLAG("--no-tpm-policy", &c.no_pcr_policy, "any PCR values"),
+        AVOW_LIST("--allow", &c.plan.allow, "WHAT", "tolerate it; of: " AVOW_ALLOW_WORDS),
+        AVOW_LIST("--disallow", &c.disallow, "WHAT", "tolerate it no more"),
+        AVOW_FLAG("--allow-padded", &c.plan.allow_padded, "the same as --allow padded"),
+        AVOW_FLAG("--no-allow-padded", &c.no_allow_padded, "the same as --disallow padded"),
         AVOW_FLAG("--strict-excludes", &c.plan.strict_excludes, "excludes match whole paths"),
         AVOW_FLAG("--no-strict-excludes", &c.no_strict_excludes, "excludes match as prefixes"),
         WAIT_OPTIONS(c),
@@ -310,8 +346,13 @@ enum avow_exit avow_cmd_agent_update(struct avow_cli *cli, int argc, char **argv
     if (!avow_command_begin(cli, &command, argc, argv, pos, &code))
         return code;
     c.plan.id = pos[0];
-    return check_update(&c, &err) ? avow_cli_usage(command.name, &err)
-                                  : run_change(cli, &c, change_named);
+    if (check_update(&c, &err))
+        return avow_cli_usage(command.name, &err);
+    AVOW_CLEANUP_VAL(avow_pcr_policy_deinit) struct avow_pcr_policy pcrs = {.count = 0};
+    enum avow_rc rc =
+        c.plan.pcr_policy ? avow_pcr_policy_read(c.plan.pcr_policy, &pcrs, &err) : AVOW_OK;
+    c.plan.pcrs = c.plan.pcr_policy ? &pcrs : NULL;
+    return rc ? avow_cli_fail(cli, rc, &err) : run_change(cli, &c, change_named);
 }
 
 /* --- reaccept --- */

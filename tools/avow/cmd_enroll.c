@@ -37,6 +37,9 @@ static const struct avow_conf_option profile_options[] = {
     {"profile", "silent_after", AVOW_CONF_MS, "0", 0, AVOW_PLAN_WEEK_MS, NULL, "0: the fleet's",
      NULL},
     {"profile", "validity", AVOW_CONF_MS, "0", 0, AVOW_PLAN_WEEK_MS, NULL, "0: the fleet's", NULL},
+    {"profile", "tpm_policy", AVOW_CONF_STR, NULL, 0, 0, NULL, "accepted PCR values, JSON or file",
+     NULL},
+    {"profile", "allow", AVOW_CONF_STR, NULL, 0, 0, NULL, "deviations, with commas between", NULL},
     {"profile", "allow_padded", AVOW_CONF_BOOL, "false", 0, 0, NULL, "accept padded PCR banks",
      NULL},
     {"profile", "strict_excludes", AVOW_CONF_BOOL, "false", 0, 0, NULL,
@@ -52,6 +55,7 @@ struct enroller {
     struct avow_cli *cli;
     struct avow_conf *profile; /* owned */
     struct avow_agent_plan plan;
+    struct avow_pcr_policy pcrs; /* that the plan borrows; owned */
     const char *pattern;
     struct avow_arena arena; /* of one identity */
     bool once;
@@ -260,6 +264,7 @@ static enum avow_rc load_profile(struct enroller *r, const char *path, struct av
         .verify_keys = avow_conf_str(c, "profile", "verify_keys"),
         .severity = avow_conf_str(c, "profile", "severity"),
         .check_signatures = avow_conf_bool(c, "profile", "check_signatures"),
+        .pcr_policy = avow_conf_str(c, "profile", "tpm_policy"),
         .metadata = avow_conf_str(c, "profile", "metadata"),
         .recovery_text = avow_conf_str(c, "profile", "recovery"),
         .heartbeat_ms = avow_conf_u64(c, "profile", "heartbeat"),
@@ -268,9 +273,14 @@ static enum avow_rc load_profile(struct enroller *r, const char *path, struct av
         .allow_padded = avow_conf_bool(c, "profile", "allow_padded"),
         .strict_excludes = avow_conf_bool(c, "profile", "strict_excludes"),
         .trust_registrar = avow_conf_bool(c, "profile", "trust_registrar")};
+    if (avow_conf_str(c, "profile", "allow"))
+        r->plan.allow = (struct avow_opt_list){{avow_conf_str(c, "profile", "allow")}, 1};
     if (avow_plan_check("--profile", &r->plan, err))
         return err->rc = AVOW_CONFIG;
-    return AVOW_OK;
+    if (!r->plan.pcr_policy)
+        return AVOW_OK;
+    r->plan.pcrs = &r->pcrs;
+    return avow_pcr_policy_read(r->plan.pcr_policy, &r->pcrs, err);
 }
 
 enum avow_exit avow_cmd_enroll(struct avow_cli *cli, int argc, char **argv)
@@ -292,7 +302,8 @@ enum avow_exit avow_cmd_enroll(struct avow_cli *cli, int argc, char **argv)
                  "The profile is an INI file with a section [profile]: id (shell pattern, "
                  "required), runtime_policy,\nboot_policy, verify_keys, severity, "
                  "check_signatures, metadata, recovery, heartbeat, silent_after, "
-                 "validity, allow_padded, strict_excludes,\ntrust_registrar.\n\nExit 0; with "
+                 "validity, tpm_policy, allow, allow_padded, "
+                 "strict_excludes,\ntrust_registrar.\n\nExit 0; with "
                  "--once 4 if one was refused.",
         .opts = opts,
         .n_opts = AVOW_ARRAY_LEN(opts)};
@@ -316,6 +327,7 @@ enum avow_exit avow_cmd_enroll(struct avow_cli *cli, int argc, char **argv)
                       r.enrolled, r.refused, r.known);
     avow_arena_deinit(&r.arena);
     avow_conf_free(r.profile);
+    avow_pcr_policy_deinit(&r.pcrs);
     if (rc)
         return avow_cli_fail(cli, rc, &err);
     return r.once && r.refused ? AVOW_EXIT_UNTRUSTED : AVOW_EXIT_OK;

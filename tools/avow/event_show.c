@@ -190,7 +190,7 @@ static json_t *bank_json(const struct avow_event_bank *b)
     return NULL;
 }
 
-/* Linux makes SHA-1 of PCR 0-7, others of PCR 0-7 before 5.8 and of 0-9 since. */
+/* Which of the two is in a list depends on the kernel, except for SHA-1. */
 static json_t *aggregates_json(const struct avow_event_bank *b)
 {
     struct avow_digest s, l;
