@@ -13,6 +13,7 @@
 #include "program_path.h"
 #include "self.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -193,6 +194,7 @@ static enum avow_rc open_bus(const struct avow_conf *conf, struct agent *a, stru
 
 static enum avow_rc set_up(const struct avow_conf *conf, struct agent *a, struct avow_err *err)
 {
+    (void)mallopt(M_ARENA_MAX, 1); /* an arena for each of librdkafka's threads costs memory */
     avow_notify_open(&a->notify);
     avow_program_path("avow-agent-register", a->register_program);
     enum avow_rc rc = avow_privilege_plan(avow_conf_str(conf, "agent", "user"), &a->privilege, err);
