@@ -2,17 +2,13 @@
 #include "core_internal.h"
 
 #include "avow/base/hex.h"
+#include "avow/core/event_replay.h"
 
 #include "avow/base/banned.h"
 
-#define AGGREGATE_SHORT                                                                            \
-    8u /* PCR 0-7: linux before 5.9, and SHA-1 always (ima_crypto.c, ima_calc_boot_aggregate_tfm)  \
-        */
-#define AGGREGATE_LONG 10u /* PCR 0-9 */
-
 static bool is_aggregate_of(const struct avow_eval *ev, struct avow_bytes digest)
 {
-    static const size_t lengths[] = {AGGREGATE_LONG, AGGREGATE_SHORT};
+    static const size_t lengths[] = {AVOW_AGGREGATE_LONG, AVOW_AGGREGATE_SHORT};
     for (size_t i = 0; i < AVOW_ARRAY_LEN(lengths); i++) {
         struct avow_digest d;
         avow_digest_pieces(ev->bank_hash, ev->values, lengths[i], &d);
@@ -72,7 +68,7 @@ void avow_boot_state(struct avow_eval *ev)
 {
     struct avow_state *s = ev->next;
     uint8_t digest[AVOW_SHA256_LEN];
-    avow_sha256_pieces(ev->values, AGGREGATE_LONG, digest);
+    avow_sha256_pieces(ev->values, AVOW_AGGREGATE_LONG, digest);
     if (!s->has_boot || !avow_ct_eq(s->boot.values_sha256, digest, sizeof digest)) {
         s->boot = (struct avow_boot_result){.outcome = AVOW_OUTCOME_UNDECIDED};
         s->has_boot = true;

@@ -27,7 +27,8 @@ struct avow_event_replay {
 /* Linear in the length of the log. */
 void avow_event_replay(const struct avow_event_log *log, struct avow_event_replay *out);
 
-#define AVOW_AGGREGATE_SHORT 8u /* PCR 0-7: linux before 5.8, and SHA-1 always */
+/* PCR 0-7: linux before 5.9, and SHA-1 always (ima_crypto.c, ima_calc_boot_aggregate_tfm). */
+#define AVOW_AGGREGATE_SHORT 8u
 #define AVOW_AGGREGATE_LONG 10u /* PCR 0-9 */
 /* boot_aggregate as Linux makes it of the first `pcrs` PCRs (at most AVOW_EVENT_PCRS). */
 void avow_event_aggregate(const struct avow_event_bank *bank, size_t pcrs, struct avow_digest *out);
