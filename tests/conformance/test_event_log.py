@@ -227,6 +227,27 @@ def test_standard_input_and_files_that_are_not_there(avow, tmp_path):
     assert avow.run("eventlog").returncode == 2
 
 
+def test_a_table_shows_every_event_and_steers_no_terminal(avow, tmp_path):
+    log = uefilog.parse((HOME / "m2-grub-sb" / "binary_bios_measurements").read_bytes())
+    i, name = log.find("BootOrder"), "Boot\x1b[2J\u202e\x9b".encode("utf-16-le")
+    data = log.events[i].data[:16] + (len(name) // 2).to_bytes(8, "little") + log.events[i].data[24:32] + name
+    evil = log.events[i].change(data=data + log.events[i].data[32 + 2 * len("BootOrder") :])
+    command = log.events[-1].with_data(b"\x1b[31mExit")
+    (tmp_path / "log").write_bytes(log.change(log.events[:i] + [evil] + log.events[i + 1 :] + [command]).encode())
+    for output in ("table", "wide"):
+        done = avow.run("eventlog", tmp_path / "log", "-o", output)
+        lines = done.stdout.split("\n\n")[0].splitlines()
+        assert (done.returncode, done.stderr, len(lines)) == (GOOD, "", len(log.events) + 3)
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", done.stdout)
+        assert [line.split()[0] for line in lines[1:]] == [str(n) for n in range(len(lines) - 1)]
+        digest = log.events[i].digests["sha512"].hex()
+        assert (digest in done.stdout) == (output == "wide")
+    _, got = avow.json("eventlog", tmp_path / "log")
+    assert got["log"][i + 1]["variable"]["name"].encode("utf-16-le") == name
+    assert got["log"][i + 1]["binding"] == "bound", "the digest is of the value alone"
+    assert got["log"][i + 1]["covered"]["offset"] == 32 + len(name)
+
+
 # --- Keylime's logs
 
 
