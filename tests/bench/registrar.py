@@ -162,8 +162,8 @@ args = (sys.stderr,)
 def tree(pid: int) -> list[int]:
     """A process and its descendants."""
     out = [pid]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # it may have gone
+        for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
                 out += tree(int(child))
     return out

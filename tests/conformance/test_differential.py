@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -12,8 +11,7 @@ import pytest
 from test_captures import HOME, entries_of
 
 HERE = Path(__file__).resolve().parent
-VENV = HERE.parents[1] / "build" / "keylime"
-WANTED = HERE / "keylime-requirements.txt"
+VENV_SCRIPT = HERE.parents[1] / "tests" / "support" / "keylime-venv.sh"
 REFUSALS = ("ima.validation.ima-ng.not_in_allowlist", "ima.validation.ima-ng.runtime_policy_hash")
 TEMPLATES = ("ima", "ima-ng", "ima-sig", "ima-buf")  # what Keylime reads
 ROUNDS = 40
@@ -21,17 +19,12 @@ ROUNDS = 40
 
 @pytest.fixture(scope="module")
 def keylime():
-    stamp = VENV / "requirements.txt"
-    if not stamp.exists() or stamp.read_bytes() != WANTED.read_bytes():
-        shutil.rmtree(VENV, ignore_errors=True)
-        subprocess.run(["/usr/bin/python3", "-m", "venv", VENV], check=True)
-        pip = [VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        done = subprocess.run([*pip, "-r", WANTED], capture_output=True, text=True, timeout=150)
-        if done.returncode:
-            pytest.fail(f"Keylime cannot be installed:\n{done.stderr[-2000:]}")
-        shutil.copy(WANTED, stamp)
+    done = subprocess.run([VENV_SCRIPT], capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        pytest.fail(f"Keylime cannot be installed:\n{done.stderr[-2000:]}")
+    python = Path(done.stdout.strip()) / "bin" / "python"
     process = subprocess.Popen(
-        [VENV / "bin" / "python", HERE / "keylime_oracle.py"],
+        [python, HERE / "keylime_oracle.py"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
 

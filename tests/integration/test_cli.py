@@ -530,6 +530,7 @@ def test_policy__push_list_get(quiet, tmp_path):
     assert first == {
         "name": "web", "kind": "runtime", "generation": 1, "sha256": sha256(path.read_bytes()),
         "bytes": path.stat().st_size, "paths": 2, "digests": 2, "excludes": 0, "published": True,
+        "agents": 0, "require_dsse": False, "signed": False, "warnings": [],
     }  # fmt: skip
     again = check(quiet.cli("policy", "push", "web", path), OK)
     assert "generation 1 is published already" in again.stdout
@@ -562,7 +563,7 @@ def test_policy__of_several_chunks_and_from_standard_input__comes_back_whole(qui
     [
         ('{"digests": {}\n "excludes": []}', "line 2"),
         ('{"digests": {"/a": ["zz"]}}', '$.digests["/a"][0]'),
-        ('{"digests": {}, "exludes": []}', '$["exludes"]'),
+        ('{"digests": {}, "avow": {"version": 1, "strict": true}}', "strict"),
         ('{"digests": {}, "excludes": ["(a"]}', "$.excludes[0]"),
         ("", "empty"),
         ("[]", "$"),
@@ -573,6 +574,12 @@ def test_policy__bad_file__names_file_and_place_and_publishes_nothing(quiet, tmp
     before = len(topics.read(quiet.site.broker.bootstrap, "avow.policies"))
     check(quiet.cli("policy", "push", "bad", path), FAILED, str(path), says, stdout="")
     assert len(topics.read(quiet.site.broker.bootstrap, "avow.policies")) == before
+
+
+def test_policy__unknown_key_of_keylimes_format__is_a_warning(quiet, tmp_path):
+    path = policy_file(tmp_path, '{"digests": {}, "exludes": []}')
+    done = check(quiet.cli("policy", "push", "odd", path, "--json"), OK, f'{path}: $["exludes"]: unknown key')
+    assert len(json.loads(done.stdout)["warnings"]) == 1
 
 
 def test_policy__files_that_cannot_be(quiet, tmp_path):

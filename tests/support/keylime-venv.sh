@@ -1,23 +1,22 @@
 #!/usr/bin/env bash
 # keylime-venv.sh [registrar] - makes build/keylime-venv with the Keylime package from PyPI and prints its folder.
-# Idempotent. `registrar` adds what the package needs to run its registrar and does not ask for.
+# Idempotent. `registrar` adds what its registrar needs besides.
 #
 # Keylime imports the module gpg, which is no wheel but bindings to a system library, and uses it for PGP signatures of
 # old allowlists only: a module of that name that can do nothing takes its place, so that nothing has to be compiled.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 venv=$root/build/keylime-venv
-version=7.14.3
-
-have() { "$venv/bin/python" -c "import importlib.metadata as m; raise SystemExit(m.version('keylime') != '$version')" 2>/dev/null; }
+wanted=$(dirname "${BASH_SOURCE[0]}")/keylime-requirements.txt
 
 mkdir -p "$root/build"
 exec 9>"$root/build/keylime-venv.lock"
 flock 9
-if ! have; then
-    python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --retries 5 "keylime==$version" >&2
-    have
+if ! cmp -s "$wanted" "$venv/requirements.txt"; then
+    rm -rf "$venv"
+    /usr/bin/python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --retries 5 -r "$wanted" >&2
+    cp "$wanted" "$venv/requirements.txt"
 fi
 if ! "$venv/bin/python" -c 'import gpg' 2>/dev/null; then
     site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
