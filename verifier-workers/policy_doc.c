@@ -62,6 +62,7 @@ void avow_policy_doc_free(void *doc)
     drop_chunks(d);
     avow_runtime_policy_free(d->runtime);
     avow_ima_keys_free(d->keys);
+    avow_severity_free(d->severity);
     avow_buf_deinit(&d->sigs);
     free(d);
 }
@@ -153,6 +154,12 @@ static enum avow_rc load_keys(struct avow_policy_doc *d, struct avow_bytes text,
     return avow_ima_keys_load(text, &d->keys, err);
 }
 
+static enum avow_rc load_severity(struct avow_policy_doc *d, struct avow_bytes text,
+                                  struct avow_err *err)
+{
+    return avow_severity_load(text, &d->severity, err);
+}
+
 static enum avow_rc load_nothing(struct avow_policy_doc *d, struct avow_bytes text,
                                  struct avow_err *err)
 {
@@ -168,7 +175,7 @@ static const struct {
     [AVOW_POLICY_USE_RUNTIME] = {"runtime policy", load_runtime},
     [AVOW_POLICY_USE_BOOT] = {"boot policy", load_nothing},
     [AVOW_POLICY_USE_KEYS] = {"keys", load_keys},
-    [AVOW_POLICY_USE_SEVERITY] = {"severity policy", load_nothing},
+    [AVOW_POLICY_USE_SEVERITY] = {"severity policy", load_severity},
 };
 
 /* The document is what its address says. */

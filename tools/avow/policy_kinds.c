@@ -4,6 +4,7 @@
 #include "avow/base/hex.h"
 #include "avow/base/num.h"
 #include "avow/core/ima_keys.h"
+#include "avow/core/severity.h"
 #include "avow/crypto/digest.h"
 #include "avow/crypto/dsse.h"
 #include "context.h"
@@ -93,6 +94,14 @@ static enum avow_rc check_static(struct avow_bytes text, struct avow_err *err)
 
 /* --- All kinds --- */
 
+static enum avow_rc check_severity(struct avow_bytes text, struct avow_err *err)
+{
+    struct avow_severity *severity = NULL;
+    enum avow_rc rc = avow_severity_load(text, &severity, err);
+    avow_severity_free(severity);
+    return rc;
+}
+
 static enum avow_rc check_runtime(struct avow_bytes text, struct avow_policy_summary *out,
                                   struct avow_err *err)
 {
@@ -123,9 +132,10 @@ enum avow_rc avow_policy_check(enum avow_policy_kind kind, struct avow_bytes tex
         return check_keys(text, err);
     case AVOW_POLICY_KIND_STATIC:
         return check_static(text, err);
+    case AVOW_POLICY_KIND_SEVERITY:
+        return check_severity(text, err);
     case AVOW_POLICY_KIND_REFSTATE:
     case AVOW_POLICY_KIND_BOOT:
-    case AVOW_POLICY_KIND_SEVERITY:
     default:
         return avow_err_set(err, AVOW_USAGE, 0, "this version does not read policies of kind %s",
                             avow_policy_kind_text(kind));

@@ -3,6 +3,7 @@
 
 #include "avow/base/clock.h"
 #include "avow/base/hex.h"
+#include "avow/base/num.h"
 #include "avow/core/findings.h"
 #include "json_out.h"
 
@@ -44,12 +45,28 @@ enum avow_rc avow_revocation_cloudevent(const struct avow_revocation_source *s,
                     out, err);
 }
 
-/* Keylime's own name for what was found first, ours where it has none. */
-static struct avow_str keylime_event(const struct avow_revocation *r)
+/* "PCR 7": 7; -1: nothing like that. */
+static int32_t pcr_of(struct avow_str where)
 {
-    const struct avow_finding_def *def =
-        r->findings_count ? avow_finding_def_find(r->findings[0].id) : NULL;
-    return def && def->keylime_event ? avow_str_from(def->keylime_event) : r->event_id;
+    uint64_t pcr;
+    if (!avow_str_starts(where, "PCR ") ||
+        !avow_num_parse_u64((struct avow_str){where.ptr + 4, where.len - 4}, 31, &pcr))
+        return -1;
+    return (int32_t)pcr;
+}
+
+/* Keylime's own name for what was found first, ours where it has none. */
+static struct avow_str keylime_event(const struct avow_revocation *r,
+                                     char room[AVOW_KEYLIME_EVENT_MAX])
+{
+    for (unsigned i = 0; r->findings_count && i < AVOW_FINDING_COUNT; i++) {
+        enum avow_finding_id id = (enum avow_finding_id)i;
+        if (avow_str_is(r->findings[0].id, avow_finding_def_of(id)->id))
+            return avow_finding_keylime_event(id, pcr_of(r->findings[0].where), room)
+                       ? avow_str_from(room)
+                       : r->event_id;
+    }
+    return r->event_id;
 }
 
 /* What was found, by id; of several findings with one id, the details in order. */
@@ -88,18 +105,19 @@ static char *keylime_msg(const struct avow_revocation_source *s)
 {
     const struct avow_revocation *r = s->revocation;
     bool silent = r->class == AVOW_REVOCATION_CLASS_SILENT;
-    char at[32];
+    char at[32], event[AVOW_KEYLIME_EVENT_MAX];
     json_t *context = keylime_context(r);
     char *context_text = context ? json_dumps(context, JSON_COMPACT) : NULL;
     json_decref(context);
     if (!context_text)
         return NULL;
     keylime_time(at, s->time_ms);
-    json_t *msg = json_pack(
-        "{s:s,s:s,s:o,s:i,s:s,s:o,s:s,s:o,s:o,s:s}", "type", silent ? "comm_error" : "revocation",
-        "ip", "", "agent_id", avow_json_str(r->key), "port", 0, "tpm_policy", "", "meta_data",
-        avow_json_str(r->metadata), "event_time", at, "event_id", avow_json_str(keylime_event(r)),
-        "severity_label", avow_json_str(r->severity), "context", context_text);
+    json_t *msg =
+        json_pack("{s:s,s:s,s:o,s:i,s:s,s:o,s:s,s:o,s:o,s:s}", "type",
+                  silent ? "comm_error" : "revocation", "ip", "", "agent_id", avow_json_str(r->key),
+                  "port", 0, "tpm_policy", "", "meta_data", avow_json_str(r->metadata),
+                  "event_time", at, "event_id", avow_json_str(keylime_event(r, event)),
+                  "severity_label", avow_json_str(r->severity), "context", context_text);
     char *text = msg ? json_dumps(msg, JSON_COMPACT) : NULL;
     free(context_text);
     json_decref(msg);

@@ -38,19 +38,20 @@
 #define AVOW_FINDING_NOWHERE ((struct avow_finding_context){.entry = -1, .event = -1, .pcr = -1})
 
 /* finding_list.c: findings of the current run, in order of discovery, without repetitions, the
- * first 32 kept. */
+ * first `limit` kept. */
 struct avow_finding_list {
     struct avow_arena *arena;
-    struct avow_finding items[AVOW_FINDINGS_KEPT];
-    struct avow_finding_context
-        contexts[AVOW_FINDINGS_KEPT]; /* of items; those of the prior state have none */
-    struct avow_finding_context at;   /* where the walk is: copied with each finding */
-    size_t count;
+    const struct avow_severity *severity; /* NULL: the usual labels */
+    struct avow_finding *items;
+    struct avow_finding_context *contexts; /* of items; those of the prior state have none */
+    enum avow_finding_id *ids;             /* of items; AVOW_FINDING_COUNT: not of this table */
+    struct avow_finding_context at; /* where the walk is: copied with each finding, but the path */
+    size_t count, room, limit;
     uint32_t total;
     bool nomem;
 };
 void avow_finding_list_init(struct avow_finding_list *l, struct avow_arena *arena,
-                            const struct avow_state *prior);
+                            const struct avow_state *prior, size_t limit);
 /* Both texts are valid UTF-8, within the caps of the schema and live as long as the arena; NULL:
  * out of memory. */
 void avow_finding_list_put(struct avow_finding_list *l, enum avow_finding_id id, const char *where,
@@ -68,7 +69,7 @@ bool avow_finding_list_count_only(struct avow_finding_list *l);
 /* Keeps only those for which `keep` is true. */
 void avow_finding_list_filter(struct avow_finding_list *l, bool (*keep)(enum avow_finding_id id));
 bool avow_finding_list_has(const struct avow_finding_list *l, enum avow_finding_id id);
-/* Copies the list into the state's arrays. */
+/* Copies what a state may hold of the list into its arrays. */
 bool avow_finding_list_store(const struct avow_finding_list *l, struct avow_state *next);
 /* Text for people from bytes of an attacker: what is not printable UTF-8 becomes \xNN, cut with
  * "..." at `max` bytes. */
@@ -146,7 +147,9 @@ struct avow_eval {
     enum avow_hash bank_hash;
     size_t bank_len;
     struct avow_bytes
-        values[AVOW_PCR_COUNT];     /* claimed static values; [10] empty while IMA is present */
+        values[AVOW_PCR_COUNT]; /* claimed static values; [10] empty while IMA is present */
+    /* Values of other banks in the same quote, by bank; the row of `bank` is empty. NULL: none. */
+    const struct avow_bytes (*other_banks)[AVOW_PCR_COUNT];
     struct avow_bytes quoted_pcr10; /* the quote is over `values` and this; empty: not known yet */
     bool ima_present;
     bool more; /* the log is longer than this evidence */

@@ -44,8 +44,8 @@ const char *avow_eval_unavailable(const struct avow_enrollment *e,
         return "a policy that the enrolment names is not available";
     if (e->has_boot_policy)
         return "the enrolment demands a boot policy, which this version does not apply";
-    if (e->has_severity)
-        return "the enrolment names a severity policy, which this version does not apply";
+    if (e->has_severity && !policy->severity)
+        return "the severity policy that the enrolment names is not available";
     if (e->has_verify_keys && !policy->keys)
         return "the keys for file signatures that the enrolment names are not available";
     return NULL;
@@ -213,11 +213,17 @@ static void ask_for_run(struct avow_eval *ev)
         avow_eval_resync(ev, 0, true, "another policy or enrolment: everything is judged anew");
 }
 
+static void begin_findings(struct avow_eval *ev)
+{
+    avow_finding_list_init(&ev->findings, ev->arena, ev->in->prior, AVOW_FINDINGS_KEPT);
+    ev->findings.severity = ev->in->policy->severity;
+}
+
 static void judge(struct avow_eval *ev)
 {
     const struct avow_enrollment *e = ev->in->enrollment;
     struct avow_state *s = ev->next;
-    avow_finding_list_init(&ev->findings, ev->arena, ev->in->prior);
+    begin_findings(ev);
     account(ev);
     if (avow_order_of(ev) == AVOW_ORDER_REGRESSED) {
         ev->counters_reset = e->generation > ev->in->prior->enrollment_generation;
@@ -300,7 +306,7 @@ enum avow_rc avow_evaluate_part(const struct avow_eval_in *in, struct avow_arena
         *out = result;
         return AVOW_OK;
     }
-    avow_finding_list_init(&ev.findings, arena, in->prior);
+    begin_findings(&ev);
     result.unavailable = avow_eval_unavailable(in->enrollment, in->policy);
     if (result.unavailable || !demands_are_those_of_the_head(in)) {
         avow_open_abandon(&ev);

@@ -8,17 +8,58 @@
 #define WHERE_MAX 256u  /* schemas/state.avsc */
 #define DETAIL_MAX 512u /* schemas/state.avsc */
 
-void avow_finding_list_init(struct avow_finding_list *l, struct avow_arena *arena,
-                            const struct avow_state *prior)
+/* A host without findings, as most are, costs nothing. */
+static bool make_room(struct avow_finding_list *l)
 {
-    l->arena = arena;
-    l->at = AVOW_FINDING_NOWHERE;
-    l->count = 0;
-    l->total = prior->findings_total;
-    l->nomem = false;
+    size_t room = l->count < AVOW_FINDINGS_KEPT ? AVOW_FINDINGS_KEPT : l->limit;
+    room = room < l->limit ? room : l->limit;
+    struct avow_finding *items = avow_arena_alloc(l->arena, room, sizeof *items);
+    struct avow_finding_context *contexts = avow_arena_alloc(l->arena, room, sizeof *contexts);
+    enum avow_finding_id *ids = avow_arena_alloc(l->arena, room, sizeof *ids);
+    if (!items || !contexts || !ids) {
+        l->nomem = true;
+        return false;
+    }
+    for (size_t i = 0; i < l->count; i++) {
+        items[i] = l->items[i];
+        contexts[i] = l->contexts[i];
+        ids[i] = l->ids[i];
+    }
+    l->items = items;
+    l->contexts = contexts;
+    l->ids = ids;
+    l->room = room;
+    return true;
+}
+
+static enum avow_finding_id id_of(struct avow_str text)
+{
+    size_t i = 0;
+    while (i < AVOW_FINDING_COUNT &&
+           !avow_str_is(text, avow_finding_def_of((enum avow_finding_id)i)->id))
+        i++;
+    return (enum avow_finding_id)i;
+}
+
+static bool append(struct avow_finding_list *l, enum avow_finding_id id,
+                   const struct avow_finding *f, const struct avow_finding_context *at)
+{
+    if (l->count == l->room && !make_room(l))
+        return false;
+    l->items[l->count] = *f;
+    l->contexts[l->count] = *at;
+    l->ids[l->count++] = id;
+    return true;
+}
+
+void avow_finding_list_init(struct avow_finding_list *l, struct avow_arena *arena,
+                            const struct avow_state *prior, size_t limit)
+{
+    *l = (struct avow_finding_list){
+        .arena = arena, .at = AVOW_FINDING_NOWHERE, .limit = limit, .total = prior->findings_total};
     for (size_t i = 0; i < prior->findings_count && i < AVOW_FINDINGS_KEPT; i++) {
-        l->contexts[l->count] = AVOW_FINDING_NOWHERE;
-        l->items[l->count++] = prior->findings[i];
+        if (!append(l, id_of(prior->findings[i].id), &prior->findings[i], &l->at))
+            return;
     }
     if (l->total < l->count)
         l->total = (uint32_t)l->count;
@@ -32,7 +73,7 @@ static bool same(const struct avow_finding *f, const char *id, struct avow_str w
 
 bool avow_finding_list_count_only(struct avow_finding_list *l)
 {
-    if (l->count < AVOW_FINDINGS_KEPT)
+    if (l->count < l->limit)
         return false;
     if (l->total < UINT32_MAX)
         l->total++;
@@ -55,25 +96,24 @@ void avow_finding_list_put(struct avow_finding_list *l, enum avow_finding_id id,
     }
     if (avow_finding_list_count_only(l))
         return;
-    l->total++;
-    l->contexts[l->count] = l->at;
-    l->items[l->count++] = (struct avow_finding){.id = avow_str_from(def->id),
-                                                 .severity = avow_str_from(def->severity),
-                                                 .where = w,
-                                                 .detail = d};
+    struct avow_finding_context at = l->at;
+    at.path = avow_arena_str(l->arena, at.path);
+    struct avow_finding f = {.id = avow_str_from(def->id),
+                             .severity = avow_severity_of(l->severity, id, at.pcr),
+                             .where = w,
+                             .detail = d};
+    l->nomem |= at.path.len && !at.path.ptr;
+    if (append(l, id, &f, &at))
+        l->total++;
 }
 
 void avow_finding_list_filter(struct avow_finding_list *l, bool (*keep)(enum avow_finding_id id))
 {
     size_t kept = 0;
     for (size_t i = 0; i < l->count; i++) {
-        bool stays = false;
-        for (size_t id = 0; id < AVOW_FINDING_COUNT && !stays; id++) {
-            enum avow_finding_id f = (enum avow_finding_id)id;
-            stays = avow_str_is(l->items[i].id, avow_finding_def_of(f)->id) && keep(f);
-        }
-        if (stays) {
+        if (l->ids[i] < AVOW_FINDING_COUNT && keep(l->ids[i])) {
             l->contexts[kept] = l->contexts[i];
+            l->ids[kept] = l->ids[i];
             l->items[kept++] = l->items[i];
         }
     }
@@ -86,7 +126,7 @@ void avow_finding_list_filter(struct avow_finding_list *l, bool (*keep)(enum avo
 bool avow_finding_list_has(const struct avow_finding_list *l, enum avow_finding_id id)
 {
     for (size_t i = 0; i < l->count; i++) {
-        if (avow_str_is(l->items[i].id, avow_finding_def_of(id)->id))
+        if (l->ids[i] == id)
             return true;
     }
     return false;
@@ -94,15 +134,16 @@ bool avow_finding_list_has(const struct avow_finding_list *l, enum avow_finding_
 
 bool avow_finding_list_store(const struct avow_finding_list *l, struct avow_state *next)
 {
-    struct avow_finding *items = avow_arena_alloc(l->arena, l->count, sizeof *items);
+    size_t count = l->count < AVOW_FINDINGS_KEPT ? l->count : AVOW_FINDINGS_KEPT;
+    struct avow_finding *items = avow_arena_alloc(l->arena, count, sizeof *items);
     if (!items)
         return false;
-    for (size_t i = 0; i < l->count; i++)
+    for (size_t i = 0; i < count; i++)
         items[i] = l->items[i];
     next->findings = items;
-    next->findings_count = l->count;
+    next->findings_count = count;
     next->findings_total = l->total;
-    next->severity = avow_findings_severity(items, l->count);
+    next->severity = avow_findings_severity(items, count);
     return true;
 }
 

@@ -26,13 +26,42 @@ const struct avow_finding_def *avow_finding_def_find(struct avow_str id)
     return NULL;
 }
 
+bool avow_finding_keylime_event(enum avow_finding_id id, int32_t pcr,
+                                char out[AVOW_KEYLIME_EVENT_MAX])
+{
+    const char *event = avow_finding_def_of(id)->keylime_event;
+    if (!event)
+        return false;
+    struct avow_str text = avow_str_from(event);
+    bool per_pcr = text.len && text.ptr[text.len - 1] == '_';
+    if (per_pcr && (pcr < 0 || pcr > 99))
+        text.len--;
+    bool fits = avow_str_copy(out, AVOW_KEYLIME_EVENT_MAX - 2, text);
+    assert(fits);
+    (void)fits;
+    if (per_pcr && pcr >= 0 && pcr <= 99) {
+        char *end = out + text.len;
+        if (pcr >= 10)
+            *end++ = (char)('0' + pcr / 10);
+        *end++ = (char)('0' + pcr % 10);
+        *end = 0;
+    }
+    return true;
+}
+
+static const char *const labels[] = {"info",     "notice", "warning",  "error",
+                                     "critical", "alert",  "emergency"};
+
 int avow_severity_rank(struct avow_str label)
 {
-    static const char *const labels[] = {"info",     "notice", "warning",  "error",
-                                         "critical", "alert",  "emergency"};
     for (size_t i = 0; i < AVOW_ARRAY_LEN(labels); i++) {
         if (avow_str_is(label, labels[i]))
             return (int)i;
     }
     return -1;
+}
+
+const char *avow_severity_label(size_t rank)
+{
+    return rank < AVOW_ARRAY_LEN(labels) ? labels[rank] : NULL;
 }

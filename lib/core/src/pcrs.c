@@ -149,24 +149,32 @@ void avow_pcrs_digest(enum avow_hash hash, const struct avow_bytes values[AVOW_P
     avow_digest_pieces(hash, pieces, AVOW_PCR_COUNT, out);
 }
 
-/* True if a rule for this PCR and bank lists the value. *has_rule: there is one for the quoted
- * bank. */
-static bool rule_allows(const struct avow_eval *ev, uint16_t index, struct avow_bytes value,
-                        bool *has_rule)
+static struct avow_bytes value_of(const struct avow_eval *ev, enum avow_hash_alg bank,
+                                  uint16_t index)
 {
-    const struct avow_enrollment *e = ev->in->enrollment;
-    *has_rule = false;
+    if (bank != ev->bank)
+        return ev->other_banks ? ev->other_banks[bank][index] : (struct avow_bytes){NULL, 0};
+    return index == AVOW_IMA_PCR && ev->ima_present ? ev->pcr10 : ev->values[index];
+}
+
+enum rule { RULE_NONE = 0, RULE_BROKEN, RULE_MET };
+
+/* What the rules for this PCR and bank say of the value. */
+static enum rule rule_of(const struct avow_enrollment *e, uint16_t index, enum avow_hash_alg bank,
+                         struct avow_bytes value)
+{
+    enum rule found = RULE_NONE;
     for (size_t i = 0; i < e->pcrs_count; i++) {
         const struct avow_pcr_rule *r = &e->pcrs[i];
-        if (r->index != index || r->bank != ev->bank)
+        if (r->index != index || r->bank != bank)
             continue;
-        *has_rule = true;
+        found = RULE_BROKEN;
         for (size_t d = 0; d < r->digests_count; d++) {
             if (avow_bytes_eq(r->digests[d], value))
-                return true;
+                return RULE_MET;
         }
     }
-    return false;
+    return found;
 }
 
 static const char *pcr_text(const struct avow_eval *ev, uint16_t index)
@@ -174,28 +182,43 @@ static const char *pcr_text(const struct avow_eval *ev, uint16_t index)
     return avow_arena_printf(ev->arena, "PCR %u", index);
 }
 
-static void judge_rule(struct avow_eval *ev, uint16_t index)
+static void not_enrolled(struct avow_eval *ev, uint16_t index, enum avow_hash_alg bank,
+                         struct avow_bytes value)
 {
-    if (index >= AVOW_PCR_COUNT) {
-        AVOW_FIND(ev, PCR_MISMATCH, pcr_text(ev, index), "there is no such PCR");
-        return;
-    }
-    struct avow_bytes value =
-        index == AVOW_IMA_PCR && ev->ima_present ? ev->pcr10 : ev->values[index];
-    if (!value.len)
-        return; /* PCR 10 of a quote that is not explained yet */
-    bool has_rule;
-    if (rule_allows(ev, index, value, &has_rule))
-        return;
     char hex[2 * AVOW_DIGEST_MAX + 1];
     assert(value.len <= AVOW_DIGEST_MAX);
     avow_hex_encode(hex, value);
-    if (has_rule)
-        AVOW_FIND(ev, PCR_MISMATCH, pcr_text(ev, index), "%s:%s is not enrolled",
-                  avow_hash_alg_text(ev->bank), hex);
-    else /* missing is failing: a rule for another bank is not satisfied by this quote */
+    AVOW_FIND(ev, PCR_MISMATCH, pcr_text(ev, index), "%s:%s is not enrolled",
+              avow_hash_alg_text(bank), hex);
+}
+
+/* In every bank whose value is known. Missing is failing: a rule for another bank is not satisfied
+ * by this quote. */
+static void judge_value(struct avow_eval *ev, uint16_t index)
+{
+    size_t values = 0, rules = 0;
+    for (unsigned i = 0; i < AVOW_HASH_ALG_COUNT; i++) {
+        enum avow_hash_alg bank = (enum avow_hash_alg)i;
+        struct avow_bytes value = value_of(ev, bank, index);
+        enum rule rule = value.len ? rule_of(ev->in->enrollment, index, bank, value) : RULE_NONE;
+        values += value.len != 0;
+        rules += rule != RULE_NONE;
+        if (rule == RULE_BROKEN)
+            not_enrolled(ev, index, bank, value);
+    }
+    if (values && !rules) /* without a value: PCR 10 of a quote that is not explained yet */
         AVOW_FIND(ev, PCR_MISMATCH, pcr_text(ev, index), "no rule is for the quoted bank %s",
                   avow_hash_alg_text(ev->bank));
+}
+
+static void judge_rule(struct avow_eval *ev, uint16_t index)
+{
+    ev->findings.at.pcr = index;
+    if (index >= AVOW_PCR_COUNT)
+        AVOW_FIND(ev, PCR_MISMATCH, pcr_text(ev, index), "there is no such PCR");
+    else
+        judge_value(ev, index);
+    ev->findings.at.pcr = -1;
 }
 
 void avow_pcrs_rules_ima(struct avow_eval *ev)

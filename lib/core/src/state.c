@@ -35,7 +35,7 @@ enum avow_rc avow_state_add_finding(const struct avow_state *prior, const char *
     assert(def);
     struct avow_finding_list list;
     struct avow_state result = *prior;
-    avow_finding_list_init(&list, arena, prior);
+    avow_finding_list_init(&list, arena, prior, AVOW_FINDINGS_KEPT);
     for (size_t i = 0; i < AVOW_FINDING_COUNT; i++) {
         if (avow_finding_def_of((enum avow_finding_id)i) == def)
             avow_finding_list_put(&list, (enum avow_finding_id)i, "agent", def->text);

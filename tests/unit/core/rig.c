@@ -589,6 +589,7 @@ static void judge(struct rig *r, judge_fn fn, struct avow_eval_in in, uint64_t c
 {
     struct avow_eval_policy policy = {.runtime = r->policy,
                                       .keys = r->keys,
+                                      .severity = r->severity,
                                       .heads = &r->head,
                                       .heads_count = r->policy ? 1 : 0,
                                       .missing = r->policy_missing,

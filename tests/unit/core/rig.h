@@ -51,7 +51,8 @@ struct rig {
     uint8_t e_sha256[32];
     const struct avow_enrollment *prior_e; /* handed to the evaluation */
     struct avow_runtime_policy *policy;
-    const struct avow_ima_keys *keys; /* of the enrolment; borrowed */
+    const struct avow_ima_keys *keys;     /* of the enrolment; borrowed */
+    const struct avow_severity *severity; /* the same */
     struct avow_head_ref head;
     bool policy_missing, superset;
 

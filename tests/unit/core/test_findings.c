@@ -69,6 +69,15 @@ static const char *const golden[] = {
     "boot.log_too_large",
     "boot.digest_missing",
     "boot.data_unbound",
+    "boot.pcr_mismatch",
+    "quote.malformed",
+    "quote.ak",
+    "quote.algorithm",
+    "quote.signature",
+    "quote.magic",
+    "quote.nonce_mismatch",
+    "quote.pcr_digest",
+    "ima.log_malformed",
 };
 
 static void test_findings__ids__are_the_golden_ones(void **state)

@@ -7,26 +7,26 @@
 
 #define AVOW_FINDINGS_KEPT 32u /* PROTOCOL B6; the rest are counted */
 
-/* X(name, id, default severity, Keylime's event id or NULL, text). docs/FINDINGS.md is generated
- * from it. */
+/* X(name, id, default severity, Keylime's event id or NULL (avow_finding_keylime_event), text).
+ * docs/FINDINGS.md is generated from it. */
 #define AVOW_FINDING_MAP(X)                                                                        \
     X(EVIDENCE_MALFORMED, "evidence.malformed", "critical", NULL,                                  \
       "an attributed evidence breaks its own format")                                              \
     X(EVIDENCE_UNPROVEN, "evidence.unproven", "critical", NULL,                                    \
       "the agent talks but proves nothing")                                                        \
-    X(QUOTE_SELECTION, "quote.selection", "critical", "quote_validation.quote_validation",         \
-      "the quote does not cover all 24 PCRs of one bank")                                          \
-    X(QUOTE_BANK, "quote.bank", "critical", "quote_validation.quote_validation",                   \
+    X(QUOTE_SELECTION, "quote.selection", "critical", "pcr_validation.missing_pcrs",               \
+      "the quote does not cover the PCRs that it must")                                            \
+    X(QUOTE_BANK, "quote.bank", "critical", "qoute_validation.quote_validation",                   \
       "the quoted bank is not enrolled")                                                           \
     X(QUOTE_QUALIFIED_SIGNER, "quote.qualified_signer", "critical", NULL,                          \
       "the AK is not where it was enrolled")                                                       \
     X(TPM_COUNTERS_REGRESSED, "tpm.counters_regressed", "critical", NULL,                          \
       "the TPM's counters went back")                                                              \
-    X(PCR_MISMATCH, "pcr.mismatch", "critical", "pcr_validation.invalid_pcr",                      \
+    X(PCR_MISMATCH, "pcr.mismatch", "critical", "pcr_validation.invalid_pcr_",                     \
       "a PCR has none of the enrolled values")                                                     \
-    X(IMA_MISSING, "ima.missing", "critical", "pcr_validation.missing_ima_list",                   \
+    X(IMA_MISSING, "ima.missing", "critical", "pcr_validation.unused_pcr_10",                      \
       "the policy demands an IMA list and there is none")                                          \
-    X(IMA_PCR_MISMATCH, "ima.pcr_mismatch", "critical", "pcr_validation.ima_pcr",                  \
+    X(IMA_PCR_MISMATCH, "ima.pcr_mismatch", "critical", "ima.pcr_mismatch",                        \
       "the IMA list does not explain the quoted PCR 10")                                           \
     X(IMA_TEMPLATE_HASH, "ima.template_hash", "critical", "ima.validation.ima_hash",               \
       "an entry's template hash is not that of its data")                                          \
@@ -38,8 +38,8 @@
       "the bank's IMA hashes are padded SHA-1")                                                    \
     X(IMA_VIOLATION, "ima.violation", "critical", "ima.validation.tomtou",                         \
       "a measurement violation: a file was written while it was measured")                         \
-    X(IMA_BOOT_AGGREGATE, "ima.boot_aggregate", "critical", "pcr_validation.boot_aggregate",       \
-      "boot_aggregate is not that of the quoted PCRs")                                             \
+    X(IMA_BOOT_AGGREGATE, "ima.boot_aggregate", "critical",                                        \
+      "ima.validation.ima-ng.not_in_allowlist", "boot_aggregate is not that of the quoted PCRs")   \
     X(IMA_BOOT_AGGREGATE_MISSING, "ima.boot_aggregate_missing", "critical", NULL,                  \
       "the list does not begin with boot_aggregate")                                               \
     X(IMA_BOOT_AGGREGATE_REPEATED, "ima.boot_aggregate_repeated", "critical", NULL,                \
@@ -122,7 +122,25 @@
     X(BOOT_DIGEST_MISSING, "boot.digest_missing", "critical", NULL,                                \
       "an event of the firmware's log has no digest of a bank that its header names")              \
     X(BOOT_DATA_UNBOUND, "boot.data_unbound", "critical", NULL,                                    \
-      "data of the firmware's log is not what its digest is of")
+      "data of the firmware's log is not what its digest is of")                                   \
+    X(BOOT_PCR_MISMATCH, "boot.pcr_mismatch", "critical", "measured_boot.invalid_pcr_",            \
+      "the firmware's log does not explain a quoted PCR")                                          \
+    X(QUOTE_MALFORMED, "quote.malformed", "critical", "qoute_validation.quote_validation",         \
+      "the quote or its signature breaks its own format")                                          \
+    X(QUOTE_AK, "quote.ak", "critical", NULL,                                                      \
+      "the key is not one that signs only what its TPM made")                                      \
+    X(QUOTE_ALGORITHM, "quote.algorithm", "critical", "qoute_validation.invalid_sign_alg",         \
+      "the quote is signed with an algorithm that is not accepted")                                \
+    X(QUOTE_SIGNATURE, "quote.signature", "critical", "qoute_validation.quote_validation",         \
+      "the quote is not signed by the key")                                                        \
+    X(QUOTE_MAGIC, "quote.magic", "critical", "qoute_validation.quote_validation",                 \
+      "what was signed is no quote that a TPM made")                                               \
+    X(QUOTE_NONCE_MISMATCH, "quote.nonce_mismatch", "critical",                                    \
+      "qoute_validation.quote_validation", "the quote answers another nonce")                      \
+    X(QUOTE_PCR_DIGEST, "quote.pcr_digest", "critical", "qoute_validation.quote_validation",       \
+      "the PCR values are not those that were quoted")                                             \
+    X(IMA_LOG_MALFORMED, "ima.log_malformed", "critical", "ima.parser.entry",                      \
+      "the IMA list breaks its own format")
 
 enum avow_finding_id {
 #define X(name, id, severity, keylime, text) AVOW_FINDING_##name,
@@ -135,9 +153,17 @@ struct avow_finding_def {
 };
 /* `id` must be in range. */
 const struct avow_finding_def *avow_finding_def_of(enum avow_finding_id id);
+#define AVOW_KEYLIME_EVENT_MAX 80u
+/* Keylime's event id for the finding; those that end in `_` in the table have the PCR behind it, or
+ * nothing if `pcr` is negative. False if Keylime has none. */
+bool avow_finding_keylime_event(enum avow_finding_id id, int32_t pcr,
+                                char out[AVOW_KEYLIME_EVENT_MAX]);
 /* Order of the severity labels, info 0 to emergency 6, as Keylime names them; -1 for an unknown
  * label. */
+#define AVOW_SEVERITY_LABELS "info, notice, warning, error, critical, alert, emergency"
 int avow_severity_rank(struct avow_str label);
+/* The label of this rank; NULL if there is none. */
+const char *avow_severity_label(size_t rank);
 /* Where a finding was found, for tools that show it as data; what does not apply is -1 or empty. */
 struct avow_finding_context {
     int64_t entry; /* of the IMA list, from 0 */

@@ -18,8 +18,10 @@ enum avow_rc avow_severity_load(struct avow_bytes json, struct avow_severity **o
                                 struct avow_err *err) AVOW_MUST_CHECK;
 void avow_severity_free(struct avow_severity *s);
 AVOW_DEFINE_CLEANUP(struct avow_severity, avow_severity_free);
-/* Label of a finding: the first rule that matches its id or Keylime's event id, else its default;
- * `s` may be NULL. Static or borrowed from `s`. */
-struct avow_str avow_severity_of(const struct avow_severity *s, enum avow_finding_id id);
+/* Label of a finding: the first rule whose expression fits its whole id, or Keylime's event id,
+ * else its default. `pcr` is the one concerned, which is part of some of Keylime's ids; -1: none.
+ * `s` may be NULL. Static. */
+struct avow_str avow_severity_of(const struct avow_severity *s, enum avow_finding_id id,
+                                 int32_t pcr);
 
 #endif
