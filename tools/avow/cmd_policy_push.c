@@ -166,7 +166,8 @@ static enum avow_rc push_chunk(struct avow_cli *cli, const struct push *p, uint3
 }
 
 /* The head is sealed and kept first, so that a wrong key or a full disk leaves nothing behind, and
- * published last, so that nobody is sent to chunks that are not there. */
+ * published last, so that nobody is sent to chunks that are not there. Without chunks the head
+ * names no document: nothing unsigned takes a policy away (PROTOCOL R10). */
 static enum avow_rc push_publish(struct avow_cli *cli, const struct push *p, struct avow_err *err)
 {
     char key[160];
@@ -313,24 +314,6 @@ enum avow_exit avow_cmd_policy_push(struct avow_cli *cli, int argc, char **argv)
 
 /* --- rm --- */
 
-/* Nothing unsigned takes a policy away (PROTOCOL R10), so its end is a head that names no document.
- */
-static enum avow_rc rm_publish(struct avow_cli *cli, struct push *p, struct avow_err *err)
-{
-    char key[160];
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf head;
-    AVOW_CLEANUP(avow_bus_producer_free) struct avow_bus_producer *producer = NULL;
-    struct avow_bus_producer_opts opts = {0};
-    avow_buf_init(&head, AVOW_BUS_VALUE_MAX);
-    snprintf(key, sizeof key, "head/%s", p->name);
-    enum avow_rc rc = seal_head(cli, p, key, &head, err);
-    if (!rc)
-        rc = avow_ledger_put(cli, "policies", p->name, p->generation, avow_buf_bytes(&head), err);
-    if (!rc)
-        rc = avow_bus_producer_new(cli->bus, &opts, &producer, err);
-    return rc ? rc : push_record(cli, producer, key, &head, err);
-}
-
 static enum avow_rc rm_run(struct avow_cli *cli, struct push *p, bool force, struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_policy_list_deinit) struct avow_policy_list list;
@@ -355,7 +338,7 @@ static enum avow_rc rm_run(struct avow_cli *cli, struct push *p, bool force, str
     if (!rc)
         rc = avow_ledger_next(cli, "policies", p->name, e->head.generation,
                               avow_trust_bundle(cli->trust)->generation_floor, &p->generation, err);
-    return rc ? rc : rm_publish(cli, p, err);
+    return rc ? rc : push_publish(cli, p, err);
 }
 
 enum avow_exit avow_cmd_policy_rm(struct avow_cli *cli, int argc, char **argv)
