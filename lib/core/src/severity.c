@@ -18,43 +18,65 @@ struct avow_severity {
     const char *labels[AVOW_FINDING_COUNT][AVOW_PCR_COUNT + 1]; /* NULL: no rule matches */
 };
 
+struct
+try { /* one rule on one finding, for columns `from` to `to` */
+    const struct avow_excludes *rule;
+    const char *label;
+    enum avow_finding_id id;
+    size_t from, to;
+};
+
 void avow_severity_free(struct avow_severity *s)
 {
     free(s);
 }
 
-static enum avow_exclude_match matches(const struct avow_excludes *rule, enum avow_finding_id id,
-                                       int32_t pcr)
+/* Keylime's id of the finding names the PCR that is concerned. */
+static bool is_per_pcr(enum avow_finding_id id)
 {
-    char event[AVOW_KEYLIME_EVENT_MAX];
-    struct avow_str own = avow_str_from(avow_finding_def_of(id)->id);
-    enum avow_exclude_match m = avow_excludes_match(rule, own, true);
-    if (m != AVOW_EXCLUDE_NO || !avow_finding_keylime_event(id, pcr, event))
-        return m;
-    return avow_excludes_match(rule, avow_str_from(event), true);
+    char without[AVOW_KEYLIME_EVENT_MAX], with[AVOW_KEYLIME_EVENT_MAX];
+    return avow_finding_keylime_event(id, -1, without) && avow_finding_keylime_event(id, 0, with) &&
+           !avow_cstr_eq(without, with);
 }
 
-/* Python's re.fullmatch; the first rule that matches wins. */
+/* Gives the label to the columns that have none, if the text matches. */
+static enum avow_rc apply_to(struct avow_severity *s, const struct try *t, struct avow_str text,
+                             struct avow_err *err)
+{
+    switch (avow_excludes_match(t->rule, text, true)) {
+    case AVOW_EXCLUDE_YES:
+        for (size_t pcr = t->from; pcr <= t->to; pcr++) {
+            if (!s->labels[t->id][pcr])
+                s->labels[t->id][pcr] = t->label;
+        }
+        return AVOW_OK;
+    case AVOW_EXCLUDE_UNDECIDED:
+        return avow_err_set(err, AVOW_PARSE, 0, ".event_id: hits the limits of matching");
+    case AVOW_EXCLUDE_NO:
+    default:
+        return AVOW_OK;
+    }
+}
+
+/* Python's re.fullmatch; the first rule that matches wins. Only ids that name a PCR are tried for
+ * each. */
 static enum avow_rc apply(struct avow_severity *s, const struct avow_excludes *rule,
                           const char *label, struct avow_err *err)
 {
-    for (size_t i = 0; i < AVOW_FINDING_COUNT; i++) {
-        for (size_t pcr = 0; pcr <= NO_PCR; pcr++) {
-            if (s->labels[i][pcr])
-                continue;
-            switch (matches(rule, (enum avow_finding_id)i, pcr == NO_PCR ? -1 : (int32_t)pcr)) {
-            case AVOW_EXCLUDE_YES:
-                s->labels[i][pcr] = label;
-                break;
-            case AVOW_EXCLUDE_UNDECIDED:
-                return avow_err_set(err, AVOW_PARSE, 0, ".event_id: hits the limits of matching");
-            case AVOW_EXCLUDE_NO:
-            default:
-                break;
-            }
+    char event[AVOW_KEYLIME_EVENT_MAX];
+    enum avow_rc rc = AVOW_OK;
+    for (size_t i = 0; i < AVOW_FINDING_COUNT && !rc; i++) {
+        enum avow_finding_id id = (enum avow_finding_id)i;
+        struct try t = {rule, label, id, 0, NO_PCR};
+        rc = apply_to(s, &t, avow_str_from(avow_finding_def_of(id)->id), err);
+        for (size_t pcr = is_per_pcr(id) ? 0 : NO_PCR; pcr <= NO_PCR && !rc; pcr++) {
+            t.from = is_per_pcr(id) ? pcr : 0;
+            t.to = pcr;
+            if (avow_finding_keylime_event(id, pcr == NO_PCR ? -1 : (int32_t)pcr, event))
+                rc = apply_to(s, &t, avow_str_from(event), err);
         }
     }
-    return AVOW_OK;
+    return rc;
 }
 
 static enum avow_rc add_rule(struct avow_severity *s, struct avow_str pattern, const char *label,
