@@ -70,6 +70,7 @@ struct reading {
     struct avow_bytes *digests[RULES_MAX]; /* those of the rules, DIGESTS_MAX each */
     size_t count;
     uint32_t pcrs; /* bit i: PCR i has values */
+    uint32_t mask;
 };
 
 static const struct {
@@ -138,7 +139,7 @@ static enum avow_rc add_pcr(struct reading *r, const char *key, const json_t *va
     return rc;
 }
 
-static enum avow_rc check_mask(const struct reading *r, const json_t *mask, struct avow_err *err)
+static enum avow_rc read_mask(struct reading *r, const json_t *mask, struct avow_err *err)
 {
     const char *text = json_string_value(mask);
     uint8_t bytes[4] = {0};
@@ -153,9 +154,12 @@ static enum avow_rc check_mask(const struct reading *r, const json_t *mask, stru
         return avow_err_set(err, AVOW_CONFIG, 0, "mask: text as 0x408000 is wanted");
     for (size_t i = 0; i < sizeof bytes; i++)
         value = value << 8 | bytes[i];
-    if (value != r->pcrs)
-        return avow_err_set(err, AVOW_CONFIG, 0,
-                            "mask 0x%x names other PCRs than have values (0x%x)", value, r->pcrs);
+    if (r->pcrs & ~value)
+        return avow_err_set(err, AVOW_CONFIG, 0, "mask 0x%x lacks PCRs that have values (0x%x)",
+                            value, r->pcrs);
+    if (value >> PCRS)
+        return avow_err_set(err, AVOW_CONFIG, 0, "mask 0x%x names PCRs above %u", value, PCRS - 1);
+    r->mask = value;
     return AVOW_OK;
 }
 
@@ -174,7 +178,8 @@ static enum avow_rc read_object(json_t *object, struct reading *r, struct avow_e
     }
     if (!rc && !r->count)
         rc = avow_err_set(err, AVOW_CONFIG, 0, "no PCR is named");
-    return rc || !mask ? rc : check_mask(r, mask, err);
+    r->mask = r->pcrs;
+    return rc || !mask ? rc : read_mask(r, mask, err);
 }
 
 static enum avow_rc parse(struct avow_bytes text, struct avow_pcr_policy *p, struct avow_err *err)
@@ -194,6 +199,7 @@ static enum avow_rc parse(struct avow_bytes text, struct avow_pcr_policy *p, str
     json_decref(object);
     p->rules = r.rules;
     p->count = r.count;
+    p->mask = r.mask;
     return rc;
 }
 

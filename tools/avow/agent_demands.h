@@ -18,12 +18,13 @@ enum avow_rc avow_allow_apply(const struct avow_opt_list *list, bool value,
                               struct avow_err *err) AVOW_MUST_CHECK;
 
 /* Accepted values of PCRs, as Keylime's tpm_policy has them: {"7": ["hex", ...], "14": "hex",
- * "mask": "0x..."}. The length of a value tells its bank. A mask must name the same PCRs; it
- * decides nothing. */
+ * "mask": "0x..."}. The length of a value tells its bank. A mask says which PCRs are to be quoted:
+ * all that have values, and perhaps more (Keylime adds those of IMA and of the boot log). */
 struct avow_pcr_policy {
     struct avow_arena arena;
     const struct avow_pcr_rule *rules;
     size_t count;
+    uint32_t mask; /* bit i: PCR i; without one those that have values */
 };
 /* `source`: JSON text, or the name of a file that holds it. Errors: AVOW_CONFIG with the place,
  * AVOW_IO, AVOW_NOMEM. On failure *out is empty and needs no deinit. */

@@ -46,5 +46,8 @@ enum avow_exit avow_cmd_registrar_store(struct avow_cli *cli, int argc, char **a
 enum avow_exit avow_cmd_doctor(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_enroll(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_eventlog(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_appraise(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_ima(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_quote(struct avow_cli *cli, int argc, char **argv);
 
 #endif

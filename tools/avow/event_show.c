@@ -26,15 +26,6 @@ static void complain(struct avow_event_report *r, enum avow_finding_id id,
     r->complaints_count++;
 }
 
-static bool lacks_bank(const struct avow_event_report *r, const struct avow_event *e)
-{
-    for (size_t i = 0; i < r->replay.banks_count; i++) {
-        if (!avow_event_digest_of(e, (uint16_t)r->replay.banks[i].alg).len)
-            return e->untrusted_type != AVOW_EV_NO_ACTION;
-    }
-    return false;
-}
-
 static void refuse(struct avow_event_report *out, enum avow_finding_id id, const char *why)
 {
     const struct avow_event none = {.index = 0};
@@ -58,10 +49,9 @@ void avow_event_report_make(struct avow_bytes log, struct avow_event_report *out
     avow_event_replay(&out->log, &out->replay);
     avow_event_walk_init(&w, &out->log);
     while (avow_event_walk_next(&w, &e)) {
-        if (lacks_bank(out, &e))
-            complain(out, AVOW_FINDING_BOOT_DIGEST_MISSING, &e);
-        else if (avow_event_bind(&e, &out->replay).bound == AVOW_EVENT_MISMATCH)
-            complain(out, AVOW_FINDING_BOOT_DATA_UNBOUND, &e);
+        enum avow_finding_id id;
+        if (avow_event_complaint(&e, &out->replay, &id))
+            complain(out, id, &e);
     }
 }
 
@@ -201,16 +191,17 @@ static json_t *aggregates_json(const struct avow_event_bank *b)
                                                 avow_json_hex(avow_digest_bytes(&l)));
 }
 
-static json_t *boot_json(const struct avow_event_report *r)
+json_t *avow_event_boot_json(const struct avow_event_log *log,
+                             const struct avow_event_replay *replay)
 {
     json_t *replayed = json_object(), *aggregates = json_object();
     bool ok = replayed && aggregates;
-    for (size_t i = 0; ok && i < r->replay.banks_count; i++) {
-        const struct avow_event_bank *b = &r->replay.banks[i];
+    for (size_t i = 0; ok && i < replay->banks_count; i++) {
+        const struct avow_event_bank *b = &replay->banks[i];
         const char *name = avow_hash_name(b->alg);
         ok = set(replayed, name, bank_json(b)) && set(aggregates, name, aggregates_json(b));
     }
-    json_t *out = json_pack("{s:o,s:o,s:o}", "events", avow_json_u64(r->log.count), "replayed",
+    json_t *out = json_pack("{s:o,s:o,s:o}", "events", avow_json_u64(log->count), "replayed",
                             replayed, "boot_aggregate", aggregates);
     if (ok)
         return out;
@@ -249,7 +240,7 @@ json_t *avow_event_report_json(const struct avow_event_report *r)
                   "findings", findings, "findings_total", avow_json_u64(r->complaints_count),
                   "form", r->log.crypto_agile ? "crypto-agile" : "sha1", "startup_locality",
                   r->replay.has_locality ? avow_json_u64(r->replay.locality) : json_null(), "boot",
-                  boot_json(r), "log", events);
+                  avow_event_boot_json(&r->log, &r->replay), "log", events);
     if (ok)
         return out;
     json_decref(out);

@@ -30,6 +30,9 @@ void avow_event_report_make(struct avow_bytes log, struct avow_event_report *out
 /* The file was larger than what is read. */
 void avow_event_report_too_large(struct avow_event_report *out);
 
+/* What a log explains, whether it is proven or not; NULL when out of memory. */
+json_t *avow_event_boot_json(const struct avow_event_log *log,
+                             const struct avow_event_replay *replay);
 /* NULL when out of memory. */
 json_t *avow_event_report_json(const struct avow_event_report *r);
 /* Events, and the values that they explain. `wide` shows a digest of each. Errors: AVOW_NOMEM. */

@@ -44,18 +44,24 @@ static bool hash_is_enrolled(const struct avow_enrollment *e, uint16_t hash)
     return false;
 }
 
-/* The scheme is fixed in a restricted key's public area, so a TPM cannot sign with another one.
- * Empty lists allow nothing. */
-static bool algorithm_is_allowed(const struct avow_eval *ev)
+/* The scheme is fixed in a restricted key's public area, so a TPM cannot sign with another one. A
+ * key without one comes from an operator, never from an enrolment. */
+static bool algorithm_is_the_keys(const struct avow_tpm_signature *s, const struct avow_ak *ak)
+{
+    return !avow_ak_name(ak)->len ||
+           (s->scheme == (uint16_t)avow_ak_scheme(ak) && s->hash == (uint16_t)avow_ak_hash(ak));
+}
+
+/* Empty lists allow nothing. */
+bool avow_attribute_algorithm(const struct avow_eval *ev)
 {
     const struct avow_tpm_signature *s = &ev->signature;
-    const struct avow_ak *ak = ev->in->ak;
-    return s->scheme == (uint16_t)avow_ak_scheme(ak) && s->hash == (uint16_t)avow_ak_hash(ak) &&
+    return algorithm_is_the_keys(s, ev->in->ak) &&
            scheme_is_enrolled(ev->in->enrollment, s->scheme) &&
            hash_is_enrolled(ev->in->enrollment, s->hash);
 }
 
-static bool signature_is_good(const struct avow_eval *ev, const struct avow_digest *attest)
+bool avow_attribute_signature(const struct avow_eval *ev, const struct avow_digest *attest)
 {
     const struct avow_tpm_signature *s = &ev->signature;
     struct avow_sig sig = {.scheme = (enum avow_sig_scheme)s->scheme,
@@ -157,11 +163,11 @@ bool avow_attribute(struct avow_eval *ev, enum avow_drop_reason *why)
         return drop(why, AVOW_DROP_REASON_UNENROLLED);
     if (e->kind != AVOW_AGENT_KIND_AVOW || !is_kind_enrolled(in->enrollment, e->kind))
         return drop(why, AVOW_DROP_REASON_KIND);
-    if (!algorithm_is_allowed(ev))
+    if (!avow_attribute_algorithm(ev))
         return drop(why, AVOW_DROP_REASON_ALGORITHM);
-    struct avow_digest attest; /* the hash is the key's, so it is known */
+    struct avow_digest attest; /* an enrolled hash is known */
     avow_digest((enum avow_hash)ev->signature.hash, e->attest, &attest);
-    if (!signature_is_good(ev, &attest))
+    if (!avow_attribute_signature(ev, &attest))
         return drop(why, AVOW_DROP_REASON_SIGNATURE);
     if (ev->quote.magic != AVOW_TPM_GENERATED || ev->quote.type != AVOW_ST_ATTEST_QUOTE)
         return drop(why, AVOW_DROP_REASON_MAGIC);

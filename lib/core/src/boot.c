@@ -6,16 +6,69 @@
 
 #include "avow/base/banned.h"
 
-static bool is_aggregate_of(const struct avow_eval *ev, struct avow_bytes digest)
+enum aggregate {
+    AGGREGATE_UNKNOWN = 0, /* what it is of is not known */
+    AGGREGATE_FITS,
+    AGGREGATE_DIFFERS
+};
+
+static const struct avow_bytes *values_of(const struct avow_eval *ev, enum avow_hash alg)
+{
+    enum avow_hash_alg bank;
+    if (alg == ev->bank_hash)
+        return ev->values;
+    return ev->other_banks && avow_hash_alg_of((uint16_t)alg, &bank) ? ev->other_banks[bank].v
+                                                                     : NULL;
+}
+
+static bool are_known(const struct avow_bytes *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!values[i].len)
+            return false;
+    }
+    return true;
+}
+
+static enum aggregate compare_given(const struct avow_eval *ev, struct avow_bytes digest)
+{
+    for (size_t i = 0; i < ev->aggregates_count; i++) {
+        if (avow_bytes_eq(ev->aggregates[i], digest))
+            return AGGREGATE_FITS;
+    }
+    return AGGREGATE_DIFFERS;
+}
+
+static enum aggregate compare(const struct avow_eval *ev, enum avow_hash alg,
+                              struct avow_bytes digest)
 {
     static const size_t lengths[] = {AVOW_AGGREGATE_LONG, AVOW_AGGREGATE_SHORT};
-    for (size_t i = 0; i < AVOW_ARRAY_LEN(lengths); i++) {
+    const struct avow_bytes *values = values_of(ev, alg);
+    bool all = values != NULL;
+    if (ev->aggregates_count)
+        return compare_given(ev, digest);
+    for (size_t i = 0; values && i < AVOW_ARRAY_LEN(lengths); i++) {
         struct avow_digest d;
-        avow_digest_pieces(ev->bank_hash, ev->values, lengths[i], &d);
+        if (!are_known(values, lengths[i])) {
+            all = false;
+            continue;
+        }
+        avow_digest_pieces(alg, values, lengths[i], &d);
         if (avow_bytes_eq(avow_digest_bytes(&d), digest))
-            return true;
+            return AGGREGATE_FITS;
     }
-    return false;
+    return all ? AGGREGATE_DIFFERS : AGGREGATE_UNKNOWN;
+}
+
+/* Of one file that an operator asks about nothing more is said than what was demanded. */
+static bool is_demanded(const struct avow_eval *ev)
+{
+    const struct avow_runtime_policy *p = ev->in->policy->runtime;
+    if (!ev->any_prefix)
+        return true;
+    return p && avow_runtime_policy_exclude(p, AVOW_STR_LIT("boot_aggregate"),
+                                            ev->in->enrollment->flags.strict_excludes) !=
+                    AVOW_POLICY_EXCLUDED;
 }
 
 static void bad_aggregate(struct avow_eval *ev, const struct avow_ima_file *f, const char *reason)
@@ -28,7 +81,7 @@ static void bad_aggregate(struct avow_eval *ev, const struct avow_ima_file *f, c
 }
 
 /* A kernel computes it in the bank of ima_hash if the TPM has that, else in SHA-256 or SHA-1. Of
- * another bank than the quoted one it cannot be recomputed, and is accepted only if the policy
+ * another bank than a quoted one it cannot be recomputed, and is accepted only if the policy
  * names the value. */
 void avow_boot_aggregate(struct avow_eval *ev, const struct avow_ima_file *f)
 {
@@ -39,14 +92,17 @@ void avow_boot_aggregate(struct avow_eval *ev, const struct avow_ima_file *f)
     bool pinned = p && avow_runtime_policy_has_path(p, path);
     bool pin_fits =
         pinned && sound && avow_runtime_policy_find(p, path, f->digest) == AVOW_POLICY_ALLOWED;
+    enum aggregate how = sound ? compare(ev, alg, f->digest) : AGGREGATE_UNKNOWN;
     if (!sound)
         bad_aggregate(ev, f, "(unknown algorithm)");
-    else if (alg != ev->bank_hash && !pinned)
-        bad_aggregate(
-            ev, f,
-            "(not of the quoted bank, so it cannot be recomputed; the policy does not name it)");
-    else if (alg == ev->bank_hash && !is_aggregate_of(ev, f->digest))
-        bad_aggregate(ev, f, "(not the hash of the quoted PCRs)");
+    else if (how == AGGREGATE_UNKNOWN && !pinned && is_demanded(ev))
+        bad_aggregate(ev, f,
+                      "(not of quoted PCRs, so it cannot be recomputed; the policy does not name "
+                      "it)");
+    else if (how == AGGREGATE_DIFFERS)
+        bad_aggregate(ev, f,
+                      ev->aggregates_count ? "(not a value that was given)"
+                                           : "(not the hash of the quoted PCRs)");
     else if (pinned && !pin_fits)
         bad_aggregate(ev, f, "(the policy names other values)");
 }

@@ -11,6 +11,7 @@
 #ifndef AVOW_CORE_INTERNAL_H
 #define AVOW_CORE_INTERNAL_H
 
+#include "avow/core/appraise.h"
 #include "avow/core/evaluate.h"
 #include "avow/core/findings.h"
 #include "avow/crypto/digest.h"
@@ -149,13 +150,19 @@ struct avow_eval {
     struct avow_bytes
         values[AVOW_PCR_COUNT]; /* claimed static values; [10] empty while IMA is present */
     /* Values of other banks in the same quote, by bank; the row of `bank` is empty. NULL: none. */
-    const struct avow_bytes (*other_banks)[AVOW_PCR_COUNT];
+    const struct avow_bank_values *other_banks;
     struct avow_bytes quoted_pcr10; /* the quote is over `values` and this; empty: not known yet */
     bool ima_present;
     bool more; /* the log is longer than this evidence */
 
     struct avow_finding_list findings;
     struct avow_pubkey *learned[AVOW_LEARNED_MAX]; /* owned; of next->learned, once needed */
+
+    /* appraise.c only */
+    bool any_prefix; /* one file is asked about: no later evidence will explain it, and it may have
+                        been read long after the quote */
+    const struct avow_bytes *aggregates; /* that boot_aggregate may be, instead of recomputing it */
+    size_t aggregates_count;
 
     /* explain.c */
     const struct avow_chain *proven_chain; /* NULL: nothing was proven */
@@ -175,6 +182,9 @@ bool avow_hash_alg_of(uint16_t tpm_alg, enum avow_hash_alg *out) AVOW_MUST_CHECK
 /* attribute.c: true if the evidence is this agent's, fresh and unaltered; else *why. Fills quote,
  * signature, tag, answers and part. */
 bool avow_attribute(struct avow_eval *ev, enum avow_drop_reason *why) AVOW_MUST_CHECK;
+/* The questions of it that are not about the record. `attest` is the hash of the quote. */
+bool avow_attribute_algorithm(const struct avow_eval *ev);
+bool avow_attribute_signature(const struct avow_eval *ev, const struct avow_digest *attest);
 /* SHA-256(SHA-256(part) || next): what the record before names (PROTOCOL B4). */
 void avow_part_link(struct avow_bytes part, const uint8_t next[32], uint8_t out[32]);
 
@@ -193,6 +203,15 @@ bool avow_open_load(struct avow_eval *ev) AVOW_MUST_CHECK;
 /* order.c */
 enum avow_order { AVOW_ORDER_REPLAY = 0, AVOW_ORDER_NEWER, AVOW_ORDER_REGRESSED };
 enum avow_order avow_order_of(const struct avow_eval *ev);
+/* False, and a finding, if the TPM's counters went back and the enrolment does not let it start
+ * afresh. */
+bool avow_order_judge(struct avow_eval *ev) AVOW_MUST_CHECK;
+
+/* evaluate.c: where the AK is, judged and learned (PROTOCOL R6); a list that explains by being
+ * empty. */
+void avow_signer_judge(struct avow_eval *ev);
+void avow_signer_learn(struct avow_eval *ev);
+void avow_ima_judge_empty(struct avow_eval *ev);
 
 /* renew.c: what of the stored state may continue. Runs after the order is accepted. */
 void avow_renew(struct avow_eval *ev);
@@ -221,6 +240,13 @@ bool avow_part_is_last(const struct avow_eval *ev);
 enum avow_fold_begin { AVOW_FOLD_GAP = 0, AVOW_FOLD_READY };
 enum avow_fold_begin avow_fold_begin(struct avow_eval *ev) AVOW_MUST_CHECK;
 void avow_fold_entry(struct avow_eval *ev, const struct avow_ima_entry *e);
+struct avow_ima_extension { /* what one entry extends a bank with */
+    struct avow_digest native, padded;
+};
+/* `sha1` is the entry's template hash. */
+void avow_ima_extension(enum avow_hash bank, const struct avow_ima_entry *e,
+                        const struct avow_digest *sha1, struct avow_ima_extension *x);
+void avow_ima_extend(enum avow_hash bank, struct avow_digest *value, const struct avow_digest *by);
 /* Device-mapper state of a stored position or an open fold. */
 void avow_fold_take_dm(struct avow_eval *ev, struct avow_bytes dm);
 /* Stores the result of the fold as claimed or proven position. */

@@ -53,7 +53,7 @@ const char *avow_eval_unavailable(const struct avow_enrollment *e,
 
 /* PROTOCOL R6: the parent is part of the name, so a key that was imported elsewhere shows. Learned
  * only from proven evidence. */
-static void judge_signer(struct avow_eval *ev)
+void avow_signer_judge(struct avow_eval *ev)
 {
     const struct avow_enrollment *e = ev->in->enrollment;
     const struct avow_state *s = ev->next;
@@ -70,7 +70,7 @@ static void judge_signer(struct avow_eval *ev)
                                          : "not the parent of the evidence before");
 }
 
-static void learn_signer(struct avow_eval *ev)
+void avow_signer_learn(struct avow_eval *ev)
 {
     struct avow_state *s = ev->next;
     if (!ev->explained || s->has_qualified_signer || ev->in->enrollment->qualified_signers_count)
@@ -107,7 +107,7 @@ uint64_t avow_known_entries(const struct avow_state *s)
 
 /* An empty list explains a PCR 10 that nothing extended; a policy for the list is not satisfied by
  * that. */
-static void judge_empty_list(struct avow_eval *ev)
+void avow_ima_judge_empty(struct avow_eval *ev)
 {
     if (ev->explained && ev->fold.from_zero && ev->fold.count == 0 && avow_ima_judges_files(ev))
         AVOW_FIND(ev, IMA_MISSING, "PCR 10", "the list is empty");
@@ -130,7 +130,7 @@ static bool fold_part(struct avow_eval *ev)
     avow_explain(ev);
     avow_fold_store(ev);
     avow_explain_settle(ev);
-    judge_empty_list(ev);
+    avow_ima_judge_empty(ev);
     avow_ima_judge_devices(ev);
     return true;
 }
@@ -164,7 +164,7 @@ static void appraise_without_ima(struct avow_eval *ev)
 /* From the signer to the static PCRs; returns where nothing that follows would mean anything. */
 static void appraise(struct avow_eval *ev)
 {
-    judge_signer(ev);
+    avow_signer_judge(ev);
     if (!body_is_sound(ev) || !avow_pcrs_selection(ev))
         return;
     enum avow_pcrs_static values = avow_pcrs_static(ev);
@@ -179,7 +179,7 @@ static void appraise(struct avow_eval *ev)
     if (ev->can_judge)
         avow_boot_state(ev);
     avow_pcrs_rules(ev);
-    learn_signer(ev);
+    avow_signer_learn(ev);
 }
 
 /* What every attributed evidence changes, whatever it shows. */
@@ -221,20 +221,10 @@ static void begin_findings(struct avow_eval *ev)
 
 static void judge(struct avow_eval *ev)
 {
-    const struct avow_enrollment *e = ev->in->enrollment;
-    struct avow_state *s = ev->next;
     begin_findings(ev);
     account(ev);
-    if (avow_order_of(ev) == AVOW_ORDER_REGRESSED) {
-        ev->counters_reset = e->generation > ev->in->prior->enrollment_generation;
-        if (!ev->counters_reset) {
-            AVOW_FIND(ev, TPM_COUNTERS_REGRESSED, "attest",
-                      "reset %u clock %llu after reset %u clock %llu", ev->quote.reset_count,
-                      (unsigned long long)ev->quote.clock, s->order.reset_count,
-                      (unsigned long long)s->order.clock);
-            return; /* the floor stays where it is until the operator moves it (R6) */
-        }
-    }
+    if (!avow_order_judge(ev))
+        return;
     ev->out->unavailable = avow_eval_unavailable(ev->in->enrollment, ev->in->policy);
     ev->can_judge = !ev->out->unavailable;
     ev->ima_present = ev->in->body->ima_state == AVOW_IMA_STATE_PRESENT;
@@ -290,7 +280,7 @@ static void judge_part(struct avow_eval *ev)
     ev->more = ev->in->body->more;
     if (fold_part(ev)) {
         avow_pcrs_rules_ima(ev);
-        learn_signer(ev);
+        avow_signer_learn(ev);
         ask_for_run(ev);
     }
     avow_status_decide(ev);

@@ -194,3 +194,24 @@ const char *avow_event_bound_text(enum avow_event_bound bound)
     static const char *const texts[] = {"unbound", "bound", "mismatch", "not_applicable"};
     return (size_t)bound < AVOW_ARRAY_LEN(texts) ? texts[bound] : "unbound";
 }
+
+static bool lacks_bank(const struct avow_event *e, const struct avow_event_replay *banks)
+{
+    for (size_t i = 0; i < banks->banks_count; i++) {
+        if (!avow_event_digest_of(e, (uint16_t)banks->banks[i].alg).len)
+            return e->untrusted_type != AVOW_EV_NO_ACTION;
+    }
+    return false;
+}
+
+bool avow_event_complaint(const struct avow_event *e, const struct avow_event_replay *banks,
+                          enum avow_finding_id *id)
+{
+    if (lacks_bank(e, banks))
+        *id = AVOW_FINDING_BOOT_DIGEST_MISSING;
+    else if (avow_event_bind(e, banks).bound == AVOW_EVENT_MISMATCH)
+        *id = AVOW_FINDING_BOOT_DATA_UNBOUND;
+    else
+        return false;
+    return true;
+}

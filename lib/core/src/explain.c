@@ -46,20 +46,6 @@ static bool pending_is_usable(const struct avow_eval *ev)
     return true;
 }
 
-/* Before the first entry there is nothing to be met: else a PCR that nothing extends would be
- * proven by any list that is told from its beginning twice. */
-void avow_explain_step(struct avow_eval *ev, struct avow_chain *c)
-{
-    if (c->pending_found || !ev->fold.count || !pending_is_usable(ev))
-        return;
-    const struct avow_pending_quote *p = &ev->next->pending;
-    if (!at_value(&ev->fold, &c->now, avow_hash_of(p->hash), p->values, p->pcr_digest))
-        return;
-    c->pending_found = true;
-    c->pending_at = ev->fold.count;
-    c->pending_values = c->now;
-}
-
 static enum avow_hash scheme_hash(const struct avow_eval *ev)
 {
     return (enum avow_hash)ev->signature
@@ -68,8 +54,9 @@ static enum avow_hash scheme_hash(const struct avow_eval *ev)
 
 static bool quote_is_at(const struct avow_eval *ev, const struct avow_running *v)
 {
-    if (ev->quoted_pcr10.len && avow_bytes_eq(ev->quoted_pcr10, avow_digest_bytes(&v->v[0])))
-        return others_are_at(&ev->fold, v, ev->values);
+    if (ev->quoted_pcr10.len)
+        return avow_bytes_eq(ev->quoted_pcr10, avow_digest_bytes(&v->v[0])) &&
+               others_are_at(&ev->fold, v, ev->values);
     return at_value(&ev->fold, v, scheme_hash(ev), ev->values, ev->quote.pcr_digest);
 }
 
@@ -78,6 +65,24 @@ static void set_explained(struct avow_chain *c, uint64_t at, const struct avow_r
     c->explained = true;
     c->explained_at = at;
     c->explained_values = *v;
+}
+
+/* Before the first entry there is nothing to be met: else a PCR that nothing extends would be
+ * proven by any list that is told from its beginning twice. */
+void avow_explain_step(struct avow_eval *ev, struct avow_chain *c)
+{
+    if (!ev->fold.count)
+        return;
+    if (ev->any_prefix && !c->explained && ev->quoted_pcr10.len && quote_is_at(ev, &c->now))
+        set_explained(c, ev->fold.count, &c->now);
+    if (c->pending_found || !pending_is_usable(ev))
+        return;
+    const struct avow_pending_quote *p = &ev->next->pending;
+    if (!at_value(&ev->fold, &c->now, avow_hash_of(p->hash), p->values, p->pcr_digest))
+        return;
+    c->pending_found = true;
+    c->pending_at = ev->fold.count;
+    c->pending_values = c->now;
 }
 
 /* R_N .. R_{N-4}. A list that is longer than nothing must be explained beyond its first entry: else

@@ -190,47 +190,62 @@ enum avow_fold_begin avow_fold_begin(struct avow_eval *ev)
     return AVOW_FOLD_READY;
 }
 
-struct extension { /* what one entry extends a bank with */
-    struct avow_digest native, padded;
-};
-
 /* linux v6.6 ima_template.c, ima_queue.c: a violation is zeros in the list and ones in every bank.
  */
-static void extension_of(const struct avow_fold *f, const struct avow_ima_entry *e,
-                         const struct avow_digest *sha1, struct extension *x)
+void avow_ima_extension(enum avow_hash bank, const struct avow_ima_entry *e,
+                        const struct avow_digest *sha1, struct avow_ima_extension *x)
 {
-    x->native.len = x->padded.len = f->bank_len;
+    size_t len = avow_hash_len(bank);
+    x->native.len = x->padded.len = len;
     if (avow_ima_entry_is_violation(e)) {
-        memset(x->native.bytes, 0xFF, f->bank_len);
-        memset(x->padded.bytes, 0xFF, f->bank_len);
+        memset(x->native.bytes, 0xFF, len);
+        memset(x->padded.bytes, 0xFF, len);
         return;
     }
-    memset(x->padded.bytes, 0, f->bank_len);
+    memset(x->padded.bytes, 0, len);
     memcpy(x->padded.bytes, sha1->bytes, sha1->len);
-    if (f->bank == AVOW_HASH_SHA1)
+    if (bank == AVOW_HASH_SHA1)
         x->native = *sha1;
     else
-        avow_digest_pieces(f->bank, e->hashed, e->hashed_count, &x->native);
+        avow_digest_pieces(bank, e->hashed, e->hashed_count, &x->native);
+}
+
+void avow_ima_extend(enum avow_hash bank, struct avow_digest *value, const struct avow_digest *by)
+{
+    const struct avow_bytes pieces[] = {avow_digest_bytes(value), avow_digest_bytes(by)};
+    struct avow_digest out;
+    avow_digest_pieces(bank, pieces, AVOW_ARRAY_LEN(pieces), &out);
+    *value = out;
 }
 
 static void extend(const struct avow_fold *f, struct avow_chain *c, size_t pcr,
-                   const struct extension *x)
+                   const struct avow_ima_extension *x)
 {
-    const struct avow_digest *d = c->mode == AVOW_IMA_MODE_PADDED ? &x->padded : &x->native;
-    const struct avow_bytes pieces[] = {avow_digest_bytes(&c->now.v[pcr]), avow_digest_bytes(d)};
-    struct avow_digest out;
-    avow_digest_pieces(f->bank, pieces, AVOW_ARRAY_LEN(pieces), &out);
-    c->now.v[pcr] = out;
+    avow_ima_extend(f->bank, &c->now.v[pcr],
+                    c->mode == AVOW_IMA_MODE_PADDED ? &x->padded : &x->native);
+}
+
+/* Beside the attested list kernels show one for each bank, whose digests are of it. */
+static bool template_hash_fits(const struct avow_ima_entry *e, const struct avow_digest *sha1)
+{
+    static const enum avow_hash by_bank[] = {AVOW_HASH_SHA256, AVOW_HASH_SHA384, AVOW_HASH_SHA512};
+    struct avow_digest d = *sha1;
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(by_bank); i++) {
+        if (e->template_digest.len == avow_hash_len(by_bank[i]))
+            avow_digest_pieces(by_bank[i], e->hashed, e->hashed_count, &d);
+    }
+    return avow_bytes_eq(e->template_digest, avow_digest_bytes(&d));
 }
 
 static void check_template_hash(struct avow_eval *ev, const struct avow_ima_entry *e,
                                 const struct avow_digest *sha1)
 {
-    if (avow_ima_entry_is_violation(e) ||
-        avow_bytes_eq(e->template_digest, avow_digest_bytes(sha1)))
+    if (avow_ima_entry_is_violation(e) || template_hash_fits(e, sha1))
         return;
+    ev->findings.at.entry = (int64_t)ev->fold.index;
     AVOW_FIND(ev, IMA_TEMPLATE_HASH, avow_ima_where(ev),
-              "the list's SHA-1 is not that of the data");
+              "the list's digest is not that of the data");
+    ev->findings.at = AVOW_FINDING_NOWHERE;
 }
 
 void avow_fold_entry(struct avow_eval *ev, const struct avow_ima_entry *e)
@@ -241,11 +256,11 @@ void avow_fold_entry(struct avow_eval *ev, const struct avow_ima_entry *e)
         return;
     }
     struct avow_digest sha1;
-    struct extension x;
+    struct avow_ima_extension x;
     avow_digest_pieces(AVOW_HASH_SHA1, e->hashed, e->hashed_count, &sha1);
     check_template_hash(ev, e, &sha1);
     avow_ima_judge(ev, e);
-    extension_of(f, e, &sha1, &x);
+    avow_ima_extension(f->bank, e, &sha1, &x);
     f->index++;
     f->count = f->index;
     for (size_t i = 0; i < f->chains_count; i++) {

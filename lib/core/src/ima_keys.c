@@ -96,19 +96,25 @@ static enum avow_rc put_json(void *ctx, struct avow_bytes der, const uint32_t *i
     return AVOW_OK;
 }
 
-enum avow_rc avow_ima_keys_load(struct avow_bytes text, struct avow_ima_keys **out,
-                                struct avow_err *err)
+enum avow_rc avow_ima_keys_add(struct avow_ima_keys *k, struct avow_bytes text,
+                               struct avow_err *err)
 {
     if (text.len > AVOW_IMA_KEYS_TEXT_MAX)
         return avow_err_set(err, AVOW_LIMIT, 0, "keys of %zu bytes; the limit is %u", text.len,
                             AVOW_IMA_KEYS_TEXT_MAX);
+    const struct avow_ima_key_sink sink = {k, put};
+    const struct avow_ima_keyring_sink json = {k, put_json};
+    return avow_ima_keyring_is(text) ? avow_ima_keyring_parse(text, &json, err)
+                                     : avow_ima_key_read(text, &sink, err);
+}
+
+enum avow_rc avow_ima_keys_load(struct avow_bytes text, struct avow_ima_keys **out,
+                                struct avow_err *err)
+{
     AVOW_CLEANUP(avow_ima_keys_free) struct avow_ima_keys *k = calloc(1, sizeof *k);
     if (!k)
         return avow_err_set(err, AVOW_NOMEM, 0, "keys");
-    const struct avow_ima_key_sink sink = {k, put};
-    const struct avow_ima_keyring_sink json = {k, put_json};
-    enum avow_rc rc = avow_ima_keyring_is(text) ? avow_ima_keyring_parse(text, &json, err)
-                                                : avow_ima_key_read(text, &sink, err);
+    enum avow_rc rc = avow_ima_keys_add(k, text, err);
     if (rc)
         return rc;
     *out = AVOW_STEAL(k);

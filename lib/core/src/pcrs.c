@@ -153,7 +153,7 @@ static struct avow_bytes value_of(const struct avow_eval *ev, enum avow_hash_alg
                                   uint16_t index)
 {
     if (bank != ev->bank)
-        return ev->other_banks ? ev->other_banks[bank][index] : (struct avow_bytes){NULL, 0};
+        return ev->other_banks ? ev->other_banks[bank].v[index] : (struct avow_bytes){NULL, 0};
     return index == AVOW_IMA_PCR && ev->ima_present ? ev->pcr10 : ev->values[index];
 }
 

@@ -160,27 +160,59 @@ static enum avow_rc check_ak(const struct avow_tpm_public *pub, struct avow_err 
     return AVOW_OK;
 }
 
-enum avow_rc avow_ak_parse(struct avow_bytes tpm2b_public, struct avow_ak **out,
-                           struct avow_err *err)
+static enum avow_rc ak_of_public(const struct avow_tpm_public *pub, struct avow_ak **out,
+                                 struct avow_err *err)
 {
-    struct avow_tpm_public pub;
-    enum avow_rc rc = avow_tpm_public_parse(tpm2b_public, &pub, err);
-    if (!rc)
-        rc = check_ak(&pub, err);
+    enum avow_rc rc = check_ak(pub, err);
     if (rc)
         return rc;
     AVOW_CLEANUP(avow_ak_free) struct avow_ak *ak = calloc(1, sizeof *ak);
     if (!ak)
         return avow_err_set(err, AVOW_NOMEM, 0, "AK");
-    ak->scheme = (enum avow_sig_scheme)pub.scheme;
-    ak->hash = (enum avow_hash)pub.scheme_hash;
-    rc = name_of_public(&pub, &ak->name, err);
+    ak->scheme = (enum avow_sig_scheme)pub->scheme;
+    ak->hash = (enum avow_hash)pub->scheme_hash;
+    rc = name_of_public(pub, &ak->name, err);
     if (!rc)
-        rc = avow_tpm_public_key(&pub, &ak->key, err);
+        rc = avow_tpm_public_key(pub, &ak->key, err);
     if (rc)
         return avow_err_wrap(err, rc, "AK");
     *out = AVOW_STEAL(ak);
     return AVOW_OK;
+}
+
+enum avow_rc avow_ak_parse(struct avow_bytes tpm2b_public, struct avow_ak **out,
+                           struct avow_err *err)
+{
+    struct avow_tpm_public pub;
+    enum avow_rc rc = avow_tpm_public_parse(tpm2b_public, &pub, err);
+    return rc ? rc : ak_of_public(&pub, out, err);
+}
+
+static enum avow_rc ak_of_pem(struct avow_bytes pem, struct avow_ak **out, struct avow_err *err)
+{
+    AVOW_CLEANUP(avow_ak_free) struct avow_ak *ak = calloc(1, sizeof *ak);
+    if (!ak)
+        return avow_err_set(err, AVOW_NOMEM, 0, "AK");
+    enum avow_rc rc = avow_pubkey_from_pem(pem, &ak->key, err);
+    if (rc)
+        return avow_err_wrap(err, rc, "AK");
+    *out = AVOW_STEAL(ak);
+    return AVOW_OK;
+}
+
+/* A TPMT_PUBLIC begins with its type, 0x0001 or 0x0023; a TPM2B_PUBLIC with a length that is
+ * neither, because no public area is so short. */
+enum avow_rc avow_ak_load(struct avow_bytes in, struct avow_ak **out, struct avow_err *err)
+{
+    struct avow_tpm_public pub;
+    struct avow_rd r = avow_rd_make(in);
+    uint16_t first = avow_rd_u16be(&r);
+    if (avow_str_starts((struct avow_str){(const char *)in.ptr, in.len}, "-----BEGIN"))
+        return ak_of_pem(in, out, err);
+    if (first != AVOW_TPM_ALG_RSA && first != AVOW_TPM_ALG_ECC)
+        return avow_ak_parse(in, out, err);
+    enum avow_rc rc = avow_tpmt_public_parse(in, &pub, err);
+    return rc ? rc : ak_of_public(&pub, out, err);
 }
 
 void avow_ak_free(struct avow_ak *ak)

@@ -151,19 +151,22 @@ static const char *read_tpmt(struct avow_rd *r, struct avow_tpm_public *p)
     }
 }
 
-enum avow_rc avow_tpm_public_parse(struct avow_bytes in, struct avow_tpm_public *out,
-                                   struct avow_err *err)
+static enum avow_rc check_size(struct avow_bytes in, struct avow_err *err)
 {
-    if (in.len > AVOW_TPM_PUBLIC_MAX)
-        return avow_err_set(err, AVOW_LIMIT, 0, "public area has %zu bytes, at most %u are read",
-                            in.len, AVOW_TPM_PUBLIC_MAX);
-    struct avow_rd outer = avow_rd_make(in);
-    struct avow_bytes tpmt = avow_rd_tpm2b(&outer, AVOW_TPM_PUBLIC_MAX);
-    if (!avow_rd_done(&outer))
-        return avow_err_set(err, AVOW_PARSE, 0, "not one whole TPM2B_PUBLIC");
+    return in.len <= AVOW_TPM_PUBLIC_MAX
+               ? AVOW_OK
+               : avow_err_set(err, AVOW_LIMIT, 0, "public area has %zu bytes, at most %u are read",
+                              in.len, AVOW_TPM_PUBLIC_MAX);
+}
 
-    struct avow_tpm_public p = {.tpmt = tpmt};
-    struct avow_rd r = avow_rd_make(tpmt);
+enum avow_rc avow_tpmt_public_parse(struct avow_bytes in, struct avow_tpm_public *out,
+                                    struct avow_err *err)
+{
+    enum avow_rc rc = check_size(in, err);
+    if (rc)
+        return rc;
+    struct avow_tpm_public p = {.tpmt = in};
+    struct avow_rd r = avow_rd_make(in);
     const char *reason = read_tpmt(&r, &p);
     if (!reason && !avow_rd_done(&r))
         reason = r.bad ? "truncated" : "trailing bytes";
@@ -171,4 +174,17 @@ enum avow_rc avow_tpm_public_parse(struct avow_bytes in, struct avow_tpm_public 
         return avow_err_set(err, AVOW_PARSE, 0, "public area: %s", reason);
     *out = p;
     return AVOW_OK;
+}
+
+enum avow_rc avow_tpm_public_parse(struct avow_bytes in, struct avow_tpm_public *out,
+                                   struct avow_err *err)
+{
+    enum avow_rc rc = check_size(in, err);
+    if (rc)
+        return rc;
+    struct avow_rd outer = avow_rd_make(in);
+    struct avow_bytes tpmt = avow_rd_tpm2b(&outer, AVOW_TPM_PUBLIC_MAX);
+    if (!avow_rd_done(&outer))
+        return avow_err_set(err, AVOW_PARSE, 0, "not one whole TPM2B_PUBLIC");
+    return avow_tpmt_public_parse(tpmt, out, err);
 }

@@ -5,6 +5,7 @@
 #ifndef AVOW_CORE_EVENT_REPLAY_H
 #define AVOW_CORE_EVENT_REPLAY_H
 
+#include "avow/core/findings.h"
 #include "avow/crypto/digest.h"
 #include "avow/formats/event_log.h"
 
@@ -53,5 +54,8 @@ struct avow_event_binding {
  * something. An event that lacks one of them is not bound. */
 struct avow_event_binding avow_event_bind(const struct avow_event *e,
                                           const struct avow_event_replay *banks);
+/* True if the event contradicts itself: *id is boot.digest_missing or boot.data_unbound. */
+bool avow_event_complaint(const struct avow_event *e, const struct avow_event_replay *banks,
+                          enum avow_finding_id *id) AVOW_MUST_CHECK;
 
 #endif

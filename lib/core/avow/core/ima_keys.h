@@ -17,6 +17,10 @@ struct avow_ima_keys;
  * AVOW_NOMEM. */
 enum avow_rc avow_ima_keys_load(struct avow_bytes text, struct avow_ima_keys **out,
                                 struct avow_err *err) AVOW_MUST_CHECK;
+/* Adds those of another text, before the set is shared. Errors: the same; the set may then hold
+ * some of them. */
+enum avow_rc avow_ima_keys_add(struct avow_ima_keys *k, struct avow_bytes text,
+                               struct avow_err *err) AVOW_MUST_CHECK;
 void avow_ima_keys_free(struct avow_ima_keys *k);
 AVOW_DEFINE_CLEANUP(struct avow_ima_keys, avow_ima_keys_free);
 size_t avow_ima_keys_count(const struct avow_ima_keys *k);

@@ -36,11 +36,16 @@ struct avow_ak;
  * (attributes; the message says which). */
 enum avow_rc avow_ak_parse(struct avow_bytes tpm2b_public, struct avow_ak **out,
                            struct avow_err *err) AVOW_MUST_CHECK;
+/* TPM2B_PUBLIC, TPMT_PUBLIC or PEM, told apart by content. PEM says nothing but the key: whether it
+ * only signs what its TPM made is for whoever wrote the file to know. Errors: as avow_ak_parse. */
+enum avow_rc avow_ak_load(struct avow_bytes in, struct avow_ak **out,
+                          struct avow_err *err) AVOW_MUST_CHECK;
 void avow_ak_free(struct avow_ak *ak);
 AVOW_DEFINE_CLEANUP(struct avow_ak, avow_ak_free);
-const struct avow_tpm_name *avow_ak_name(const struct avow_ak *ak); /* borrowed */
-const struct avow_pubkey *avow_ak_key(const struct avow_ak *ak);    /* borrowed */
-/* Scheme and hash fixed in the public area. */
+const struct avow_tpm_name *avow_ak_name(
+    const struct avow_ak *ak); /* borrowed; empty for a key from PEM */
+const struct avow_pubkey *avow_ak_key(const struct avow_ak *ak); /* borrowed */
+/* Scheme and hash fixed in the public area; 0 for a key from PEM, which fixes neither. */
 enum avow_sig_scheme avow_ak_scheme(const struct avow_ak *ak);
 enum avow_hash avow_ak_hash(const struct avow_ak *ak);
 

@@ -1,6 +1,6 @@
-/* tpm_public.h - parse TPM2B_PUBLIC. Layer: formats. Uses: base only. No I/O, no clock, no crypto;
- * thread-safe. Spec: TPM 2.0 Part 2 r1.38, 12.2.4 (TPMT_PUBLIC), 12.2.5 (TPM2B_PUBLIC). Input:
- * attacker-controlled. */
+/* tpm_public.h - parse TPM2B_PUBLIC and TPMT_PUBLIC. Layer: formats. Uses: base only. No I/O, no
+ * clock, no crypto; thread-safe. Spec: TPM 2.0 Part 2 r1.38, 12.2.4 (TPMT_PUBLIC), 12.2.5
+ * (TPM2B_PUBLIC). Input: attacker-controlled. */
 #ifndef AVOW_FORMATS_TPM_PUBLIC_H
 #define AVOW_FORMATS_TPM_PUBLIC_H
 
@@ -56,5 +56,8 @@ struct avow_tpm_public { /* borrows from the input */
  * crypto/ak.h. Errors: AVOW_LIMIT, AVOW_PARSE. On failure *out is untouched. */
 enum avow_rc avow_tpm_public_parse(struct avow_bytes in, struct avow_tpm_public *out,
                                    struct avow_err *err) AVOW_MUST_CHECK;
+/* The same for one whole TPMT_PUBLIC. */
+enum avow_rc avow_tpmt_public_parse(struct avow_bytes in, struct avow_tpm_public *out,
+                                    struct avow_err *err) AVOW_MUST_CHECK;
 
 #endif

@@ -1,0 +1,151 @@
+/* `avow ima`: a list without a quote, replayed and judged. No broker, no TPM. */
+#include "commands.h"
+
+#include "appraise_show.h"
+#include "json_out.h"
+#include "offline.h"
+
+#include "avow/base/banned.h"
+
+struct ima {
+    const char *file, *bank, *pcr10;
+    struct avow_opt_list aggregates;
+    struct avow_offline_options demands;
+
+    struct avow_arena arena;
+    struct avow_offline_files files;
+    struct avow_offline_demands d;
+    uint8_t pcr10_bytes[AVOW_DIGEST_MAX];
+    uint8_t aggregate_bytes[AVOW_OPT_LIST_MAX][AVOW_DIGEST_MAX];
+    struct avow_bytes aggregate[AVOW_OPT_LIST_MAX];
+};
+
+static void ima_deinit(struct ima *i)
+{
+    avow_offline_files_deinit(&i->files);
+    avow_offline_demands_deinit(&i->d);
+    avow_arena_deinit(&i->arena);
+}
+
+static size_t bank_len(enum avow_hash_alg bank)
+{
+    enum avow_hash hash;
+    return avow_hash_from_name(avow_str_from(avow_hash_alg_text(bank)), &hash) ? avow_hash_len(hash)
+                                                                               : 0;
+}
+
+/* The length of the value tells the bank where none is named. */
+static enum avow_rc read_bank(struct ima *i, struct avow_appraise_list_in *in, struct avow_err *err)
+{
+    size_t len = 0;
+    enum avow_rc rc = AVOW_OK;
+    in->bank = AVOW_HASH_ALG_SHA256;
+    if (i->pcr10)
+        rc = avow_offline_hex("--pcr10", i->pcr10, i->pcr10_bytes, AVOW_DIGEST_MAX, &len, err);
+    if (rc)
+        return rc;
+    if (i->bank && !avow_hash_alg_from_text(avow_str_from(i->bank), &in->bank))
+        return avow_err_set(err, AVOW_USAGE, 0, "--bank: sha1, sha256, sha384 or sha512 is wanted");
+    for (unsigned k = 0; !i->bank && i->pcr10 && k < AVOW_HASH_ALG_COUNT; k++) {
+        if (bank_len((enum avow_hash_alg)k) == len)
+            in->bank = (enum avow_hash_alg)k;
+    }
+    if (i->pcr10 && bank_len(in->bank) != len)
+        return avow_err_set(err, AVOW_USAGE, 0, "--pcr10: a value of bank %s has %zu hex digits",
+                            avow_hash_alg_text(in->bank), 2 * bank_len(in->bank));
+    in->pcr10 = avow_bytes_make(i->pcr10_bytes, len);
+    return AVOW_OK;
+}
+
+static enum avow_rc read_aggregates(struct ima *i, struct avow_appraise_list_in *in,
+                                    struct avow_err *err)
+{
+    enum avow_rc rc = AVOW_OK;
+    for (size_t k = 0; k < i->aggregates.count && !rc; k++) {
+        size_t len = 0;
+        rc = avow_offline_hex("--boot-aggregate", i->aggregates.items[k], i->aggregate_bytes[k],
+                              AVOW_DIGEST_MAX, &len, err);
+        i->aggregate[k] = avow_bytes_make(i->aggregate_bytes[k], len);
+    }
+    in->boot_aggregates = i->aggregate;
+    in->boot_aggregates_count = i->aggregates.count;
+    return rc;
+}
+
+static enum avow_rc read_all(struct ima *i, struct avow_appraise_list_in *in, struct avow_err *err)
+{
+    struct avow_appraise_file list;
+    enum avow_rc rc = read_bank(i, in, err);
+    if (!rc)
+        rc = read_aggregates(i, in, err);
+    if (!rc)
+        rc = avow_offline_demands_read(&i->demands, &i->files, &i->d, err);
+    if (!rc)
+        rc = avow_offline_read_host(&i->files, i->file, AVOW_OFFLINE_LIST_MAX, &list, err);
+    if (rc)
+        return rc;
+    in->list = list.bytes;
+    in->demands = &i->d.enrollment;
+    in->policy = &i->d.policy;
+    return AVOW_OK;
+}
+
+static enum avow_rc run(const struct avow_cli *cli, struct ima *i, struct avow_appraise_out *out,
+                        struct avow_err *err)
+{
+    struct avow_appraise_list_in in = {.bank = AVOW_HASH_ALG_SHA256};
+    avow_arena_init(&i->arena, AVOW_OFFLINE_ARENA_MAX);
+    enum avow_rc rc = read_all(i, &in, err);
+    if (!rc)
+        rc = avow_appraise_list(&in, &i->arena, out, err);
+    if (rc)
+        return rc;
+    if (cli->format == AVOW_FORMAT_JSON)
+        return avow_json_document(avow_appraise_json(out, AVOW_SUBJECT_LIST), err);
+    avow_appraise_print(out, AVOW_SUBJECT_LIST);
+    return AVOW_OK;
+}
+
+enum avow_exit avow_cmd_ima(struct avow_cli *cli, int argc, char **argv)
+{
+    AVOW_CLEANUP_VAL(ima_deinit) struct ima i = {.file = NULL};
+    const struct avow_opt opts[] = {
+        AVOW_TEXT("--runtime-policy", &i.demands.runtime_policy, "FILE", "judge the list by it"),
+        AVOW_FLAG("--check-signatures", &i.demands.check_signatures, "judge files' signatures"),
+        AVOW_LIST("--verification-key", &i.demands.keys, "FILE",
+                  "keys that may sign files (PEM or DER; repeatable)"),
+        AVOW_LIST("--keyring", &i.demands.keyrings, "FILE", "Keylime's keyring (repeatable)"),
+        AVOW_TEXT("--severity", &i.demands.severity, "FILE", "label findings by it"),
+        AVOW_FLAG("--allow-padded", &i.demands.allow_padded,
+                  "accept a bank that IMA extends with padded SHA-1"),
+        AVOW_TEXT("--bank", &i.bank, "ALG", "of --pcr10 (default: by its length, else sha256)"),
+        AVOW_TEXT("--pcr10", &i.pcr10, "HEX", "the value that the list must lead to"),
+        AVOW_LIST("--boot-aggregate", &i.aggregates, "HEX",
+                  "what boot_aggregate may be (repeatable)"),
+    };
+    const struct avow_command command = {
+        .name = "ima",
+        .words = "FILE",
+        .about =
+            "Replays an IMA list (binary or text; '-' is standard input) and judges it without "
+            "a quote. Only a\nquote proves a list. Exit codes: 0 pass, 1 a file cannot be "
+            "read, 2 usage, 4 fail.",
+        .opts = opts,
+        .n_opts = AVOW_ARRAY_LEN(opts),
+        .min_words = 1,
+        .max_words = 1,
+        .offline = true};
+    const char *pos[AVOW_COMMAND_WORDS_MAX] = {NULL};
+    enum avow_exit code;
+    if (!avow_command_begin(cli, &command, argc, argv, pos, &code))
+        return code;
+    struct avow_err err = {.rc = AVOW_OK};
+    struct avow_appraise_out out = {.pass = false};
+    i.file = pos[0];
+    enum avow_rc rc = run(cli, &i, &out, &err);
+    if (rc == AVOW_USAGE)
+        return avow_cli_usage("ima", &err);
+    if (rc)
+        return avow_cli_fail(cli, rc, &err);
+    return out.pass ? AVOW_EXIT_OK : AVOW_EXIT_UNTRUSTED;
+}

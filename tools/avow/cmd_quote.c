@@ -1,0 +1,108 @@
+/* `avow quote`: what a quote says, and whether it is the key's. No broker, no TPM. */
+#include "commands.h"
+
+#include "appraise_show.h"
+#include "json_out.h"
+#include "offline.h"
+
+#include "avow/base/banned.h"
+
+#define EXTRA_DATA_MAX 66u /* sizeof(TPMT_HA) (Part 2, 10.4.3 TPM2B_DATA) */
+
+struct quote {
+    const char *file, *signature, *ak, *nonce;
+    struct avow_offline_options demands;
+
+    struct avow_arena arena;
+    struct avow_offline_files files;
+    struct avow_offline_demands d;
+    uint8_t nonce_bytes[EXTRA_DATA_MAX];
+};
+
+static void quote_deinit(struct quote *q)
+{
+    avow_offline_files_deinit(&q->files);
+    avow_offline_demands_deinit(&q->d);
+    avow_arena_deinit(&q->arena);
+}
+
+static enum avow_rc read_all(struct quote *q, struct avow_appraise_in *in, struct avow_err *err)
+{
+    struct avow_appraise_file attest;
+    size_t len = 0;
+    if (!q->signature != !q->ak)
+        return avow_err_set(err, AVOW_USAGE, 0, "--signature and --ak belong together");
+    enum avow_rc rc = avow_offline_demands_read(&q->demands, &q->files, &q->d, err);
+    if (!rc)
+        rc = avow_offline_read_host(&q->files, q->file, AVOW_ATTEST_MAX, &attest, err);
+    if (!rc)
+        rc = avow_offline_read_host(&q->files, q->signature, AVOW_SIGNATURE_MAX, &in->signature,
+                                    err);
+    if (!rc)
+        rc = avow_offline_read_host(&q->files, q->ak, 64u * 1024u, &in->ak, err);
+    if (!rc && q->nonce)
+        rc = avow_offline_hex("--nonce", q->nonce, q->nonce_bytes, EXTRA_DATA_MAX, &len, err);
+    if (rc)
+        return rc;
+    in->attest = attest.bytes;
+    if (q->nonce)
+        in->nonce = (struct avow_appraise_file){true, avow_bytes_make(q->nonce_bytes, len)};
+    in->demands = &q->d.enrollment;
+    in->policy = &q->d.policy;
+    return AVOW_OK;
+}
+
+static enum avow_rc run(const struct avow_cli *cli, struct quote *q, struct avow_appraise_out *out,
+                        struct avow_err *err)
+{
+    struct avow_appraise_in in = {.selection = AVOW_APPRAISE_ANY};
+    avow_arena_init(&q->arena, AVOW_OFFLINE_ARENA_MAX);
+    enum avow_rc rc = read_all(q, &in, err);
+    if (!rc)
+        rc = avow_appraise(&in, &q->arena, out, err);
+    if (rc)
+        return rc;
+    if (cli->format == AVOW_FORMAT_JSON)
+        return avow_json_document(avow_appraise_json(out, AVOW_SUBJECT_QUOTE), err);
+    avow_appraise_print(out, AVOW_SUBJECT_QUOTE);
+    return AVOW_OK;
+}
+
+enum avow_exit avow_cmd_quote(struct avow_cli *cli, int argc, char **argv)
+{
+    AVOW_CLEANUP_VAL(quote_deinit) struct quote q = {.file = NULL};
+    const struct avow_opt opts[] = {
+        AVOW_TEXT("--signature", &q.signature, "FILE", "TPMT_SIGNATURE of it"),
+        AVOW_TEXT("--ak", &q.ak, "FILE", "its key: PEM, TPM2B_PUBLIC or TPMT_PUBLIC"),
+        AVOW_TEXT("--nonce", &q.nonce, "HEX", "what the quote must answer"),
+        AVOW_TEXT("--accept-signing", &q.demands.accept_signing, "LIST",
+                  "of rsassa, rsapss, ecdsa (default: all)"),
+        AVOW_TEXT("--accept-hash", &q.demands.accept_hash, "LIST",
+                  "hashes and banks, of sha1, sha256, sha384, sha512 (default: all but sha1)"),
+    };
+    const struct avow_command command = {
+        .name = "quote",
+        .words = "FILE",
+        .about =
+            "Shows a quote (TPMS_ATTEST; '-' is standard input) and, with --signature and --ak, "
+            "checks it. Exit\ncodes: 0 it is a quote, and what was given fits, 1 a file cannot "
+            "be read, 2 usage, 4 it does not.",
+        .opts = opts,
+        .n_opts = AVOW_ARRAY_LEN(opts),
+        .min_words = 1,
+        .max_words = 1,
+        .offline = true};
+    const char *pos[AVOW_COMMAND_WORDS_MAX] = {NULL};
+    enum avow_exit code;
+    if (!avow_command_begin(cli, &command, argc, argv, pos, &code))
+        return code;
+    struct avow_err err = {.rc = AVOW_OK};
+    struct avow_appraise_out out = {.pass = false};
+    q.file = pos[0];
+    enum avow_rc rc = run(cli, &q, &out, &err);
+    if (rc == AVOW_USAGE)
+        return avow_cli_usage("quote", &err);
+    if (rc)
+        return avow_cli_fail(cli, rc, &err);
+    return out.pass ? AVOW_EXIT_OK : AVOW_EXIT_UNTRUSTED;
+}
