@@ -78,6 +78,18 @@ static const char *const golden[] = {
     "quote.nonce_mismatch",
     "quote.pcr_digest",
     "ima.log_malformed",
+    "boot.log_missing",
+    "boot.pcr_missing",
+    "boot.secure_boot",
+    "boot.variable",
+    "boot.firmware",
+    "boot.image",
+    "boot.command_line",
+    "boot.file",
+    "boot.mok",
+    "boot.event_missing",
+    "boot.event_forbidden",
+    "boot.data_untrusted",
 };
 
 static void test_findings__ids__are_the_golden_ones(void **state)

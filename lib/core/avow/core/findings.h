@@ -140,7 +140,32 @@
     X(QUOTE_PCR_DIGEST, "quote.pcr_digest", "critical", "qoute_validation.quote_validation",       \
       "the PCR values are not those that were quoted")                                             \
     X(IMA_LOG_MALFORMED, "ima.log_malformed", "critical", "ima.parser.entry",                      \
-      "the IMA list breaks its own format")
+      "the IMA list breaks its own format")                                                        \
+    X(BOOT_LOG_MISSING, "boot.log_missing", "critical",                                            \
+      "measured_boot.parser.tpm2_eventlog.error",                                                  \
+      "a boot policy is demanded, and the host has no firmware log")                               \
+    X(BOOT_PCR_MISSING, "boot.pcr_missing", "critical", "measured_boot.missing_pcrs",              \
+      "a PCR that the boot policy judges was not quoted")                                          \
+    X(BOOT_SECURE_BOOT, "boot.secure_boot", "critical", "measured_boot.policy_example",            \
+      "Secure Boot is not in the state that the boot policy demands")                              \
+    X(BOOT_VARIABLE, "boot.variable", "critical", "measured_boot.policy_example",                  \
+      "a firmware variable or key list is not as the boot policy demands")                         \
+    X(BOOT_FIRMWARE, "boot.firmware", "critical", "measured_boot.policy_example",                  \
+      "the firmware is none that the boot policy accepts")                                         \
+    X(BOOT_IMAGE, "boot.image", "critical", "measured_boot.policy_example",                        \
+      "an image that was started is none that the boot policy accepts")                            \
+    X(BOOT_COMMAND_LINE, "boot.command_line", "critical", "measured_boot.policy_example",          \
+      "a command line is none that the boot policy accepts")                                       \
+    X(BOOT_FILE, "boot.file", "critical", "measured_boot.policy_example",                          \
+      "a file that the boot loader read is none that the boot policy accepts")                     \
+    X(BOOT_MOK, "boot.mok", "critical", "measured_boot.policy_example",                            \
+      "the machine owner's keys are not those that the boot policy accepts")                       \
+    X(BOOT_EVENT_MISSING, "boot.event_missing", "critical", "measured_boot.policy_example",        \
+      "an event that the boot policy requires is not in the log")                                  \
+    X(BOOT_EVENT_FORBIDDEN, "boot.event_forbidden", "critical", "measured_boot.policy_example",    \
+      "an event that the boot policy does not allow is in the log")                                \
+    X(BOOT_DATA_UNTRUSTED, "boot.data_untrusted", "critical", NULL,                                \
+      "the boot policy reads data that no digest covers")
 
 enum avow_finding_id {
 #define X(name, id, severity, keylime, text) AVOW_FINDING_##name,
