@@ -33,6 +33,15 @@ bool avow_policy_use_of_kind(enum avow_policy_kind kind, enum avow_policy_use *o
     }
 }
 
+void avow_policy_refs_of(const struct avow_enrollment *e,
+                         const struct avow_policy_ref *out[AVOW_POLICY_USES])
+{
+    out[AVOW_POLICY_USE_RUNTIME] = e->has_runtime_policy ? &e->runtime_policy : NULL;
+    out[AVOW_POLICY_USE_BOOT] = e->has_boot_policy ? &e->boot_policy : NULL;
+    out[AVOW_POLICY_USE_KEYS] = e->has_verify_keys ? &e->verify_keys : NULL;
+    out[AVOW_POLICY_USE_SEVERITY] = e->has_severity ? &e->severity : NULL;
+}
+
 enum avow_rc avow_policy_doc_new(const uint8_t sha256[32], struct avow_policy_doc **out,
                                  struct avow_err *err)
 {
@@ -63,6 +72,7 @@ void avow_policy_doc_free(void *doc)
     avow_runtime_policy_free(d->runtime);
     avow_ima_keys_free(d->keys);
     avow_severity_free(d->severity);
+    avow_boot_policy_free(d->boot);
     avow_buf_deinit(&d->sigs);
     free(d);
 }
@@ -160,12 +170,10 @@ static enum avow_rc load_severity(struct avow_policy_doc *d, struct avow_bytes t
     return avow_severity_load(text, &d->severity, err);
 }
 
-static enum avow_rc load_nothing(struct avow_policy_doc *d, struct avow_bytes text,
-                                 struct avow_err *err)
+static enum avow_rc load_boot(struct avow_policy_doc *d, struct avow_bytes text,
+                              struct avow_err *err)
 {
-    (void)d;
-    (void)text;
-    return avow_err_set(err, AVOW_STATE, 0, "this version does not apply policies of this kind");
+    return avow_boot_policy_load(text, &d->boot, err);
 }
 
 static const struct {
@@ -173,7 +181,7 @@ static const struct {
     enum avow_rc (*load)(struct avow_policy_doc *d, struct avow_bytes text, struct avow_err *err);
 } loaders[AVOW_POLICY_USES] = {
     [AVOW_POLICY_USE_RUNTIME] = {"runtime policy", load_runtime},
-    [AVOW_POLICY_USE_BOOT] = {"boot policy", load_nothing},
+    [AVOW_POLICY_USE_BOOT] = {"boot policy", load_boot},
     [AVOW_POLICY_USE_KEYS] = {"keys", load_keys},
     [AVOW_POLICY_USE_SEVERITY] = {"severity policy", load_severity},
 };

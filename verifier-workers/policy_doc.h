@@ -16,6 +16,9 @@ enum avow_policy_use {
     AVOW_POLICY_USE_SEVERITY
 };
 #define AVOW_POLICY_USES 4u
+/* The references of an enrolment by use; NULL: it names none. */
+void avow_policy_refs_of(const struct avow_enrollment *e,
+                         const struct avow_policy_ref *out[AVOW_POLICY_USES]);
 /* False for a kind that no worker needs: static values stand in the enrolments. */
 bool avow_policy_use_of_kind(enum avow_policy_kind kind, enum avow_policy_use *out);
 

@@ -128,23 +128,15 @@ enum avow_rc avow_step_policy(const struct avow_step *s, const struct avow_enrol
                               const struct avow_state *prior, struct avow_eval_policy *out,
                               struct avow_err *err)
 {
-    const struct {
-        bool has;
-        const struct avow_policy_ref *ref;
-    } refs[AVOW_POLICY_USES] = {
-        [AVOW_POLICY_USE_RUNTIME] = {e->has_runtime_policy, &e->runtime_policy},
-        [AVOW_POLICY_USE_BOOT] = {e->has_boot_policy, &e->boot_policy},
-        [AVOW_POLICY_USE_KEYS] = {e->has_verify_keys, &e->verify_keys},
-        [AVOW_POLICY_USE_SEVERITY] = {e->has_severity, &e->severity},
-    };
+    const struct avow_policy_ref *refs[AVOW_POLICY_USES];
     struct policy_reading r = {.s = s, .out = out, .runtime = SIZE_MAX};
     *out = (struct avow_eval_policy){0};
+    avow_policy_refs_of(e, refs);
     r.heads = avow_arena_alloc(s->arena, AVOW_POLICY_USES, sizeof *r.heads);
     if (!r.heads)
         return avow_step_nomem(err);
     for (size_t i = 0; i < AVOW_POLICY_USES; i++) {
-        enum avow_rc rc =
-            refs[i].has ? use_policy(&r, (enum avow_policy_use)i, refs[i].ref, err) : AVOW_OK;
+        enum avow_rc rc = refs[i] ? use_policy(&r, (enum avow_policy_use)i, refs[i], err) : AVOW_OK;
         if (rc)
             return rc;
     }

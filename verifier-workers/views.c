@@ -85,21 +85,14 @@ bool avow_agent_is_watched(const struct avow_agent *a)
 size_t avow_enrollment_pins(const struct avow_enrollment *e,
                             struct avow_agent_pin out[AVOW_AGENT_PINS_MAX])
 {
-    const struct {
-        bool has;
-        const struct avow_policy_ref *ref;
-    } refs[AVOW_POLICY_USES] = {
-        [AVOW_POLICY_USE_RUNTIME] = {e->has_runtime_policy, &e->runtime_policy},
-        [AVOW_POLICY_USE_BOOT] = {e->has_boot_policy, &e->boot_policy},
-        [AVOW_POLICY_USE_KEYS] = {e->has_verify_keys, &e->verify_keys},
-        [AVOW_POLICY_USE_SEVERITY] = {e->has_severity, &e->severity},
-    };
+    const struct avow_policy_ref *refs[AVOW_POLICY_USES];
     size_t n = 0;
+    avow_policy_refs_of(e, refs);
     for (size_t i = 0; i < AVOW_POLICY_USES; i++) {
-        if (!refs[i].has || !refs[i].ref->has_sha256)
+        if (!refs[i] || !refs[i]->has_sha256)
             continue;
         out[n].use = (enum avow_policy_use)i;
-        memcpy(out[n++].sha256, refs[i].ref->sha256, 32);
+        memcpy(out[n++].sha256, refs[i]->sha256, 32);
     }
     return n;
 }

@@ -248,6 +248,31 @@ static enum avow_rc read_severity(const char *file, struct avow_offline_files *f
     return AVOW_OK;
 }
 
+/* Which of its languages a boot policy is written in, its content tells. */
+static enum avow_rc read_boot(const struct avow_offline_options *o,
+                              struct avow_offline_files *files, struct avow_offline_demands *d,
+                              struct avow_err *err)
+{
+    const char *file = o->boot_policy ? o->boot_policy : o->refstate;
+    struct avow_bytes text;
+    if (o->boot_policy && o->refstate)
+        return avow_err_set(err, AVOW_USAGE, 0, "give --boot-policy or --refstate, not both");
+    enum avow_rc rc = avow_offline_read(files, file, AVOW_BOOT_POLICY_MAX, &text, err);
+    if (rc)
+        return rc;
+    struct avow_buf *b = &files->bufs[files->count - 1];
+    rc = avow_policy_unwrap(b, NULL, err);
+    if (!rc)
+        rc = avow_boot_policy_load(avow_buf_bytes(b), &d->boot, err);
+    if (rc)
+        return avow_err_wrap(err, rc, "%.150s", file);
+    add_head(d, AVOW_STR_LIT("boot"), avow_buf_bytes(b));
+    d->policy.boot = d->boot;
+    d->policy.boot_sha256 = d->heads[d->policy.heads_count - 1].sha256;
+    d->enrollment.has_boot_policy = true;
+    return AVOW_OK;
+}
+
 static enum avow_rc read_tpm_policy(const char *source, struct avow_offline_demands *d,
                                     struct avow_err *err)
 {
@@ -277,8 +302,7 @@ enum avow_rc avow_offline_demands_read(const struct avow_offline_options *o,
     out->policy.heads = out->heads;
     enum avow_rc rc = read_algorithms(o, out, err);
     if (!rc && (o->boot_policy || o->refstate))
-        rc = avow_err_set(err, AVOW_STATE, 0,
-                          "this version does not judge by a boot policy or a reference state");
+        rc = read_boot(o, files, out, err);
     if (!rc && o->runtime_policy)
         rc = read_runtime(o->runtime_policy, files, out, err);
     if (!rc)
@@ -300,4 +324,5 @@ void avow_offline_demands_deinit(struct avow_offline_demands *d)
     avow_runtime_policy_free(d->runtime);
     avow_ima_keys_free(d->keys);
     avow_severity_free(d->severity);
+    avow_boot_policy_free(d->boot);
 }

@@ -43,6 +43,7 @@ struct avow_offline_demands {
     struct avow_runtime_policy *runtime;
     struct avow_ima_keys *keys;
     struct avow_severity *severity;
+    struct avow_boot_policy *boot;
     struct avow_head_ref heads[4];
     enum avow_sign_alg sign_algs[AVOW_SIGN_ALG_COUNT];
     enum avow_hash_alg hashes[AVOW_HASH_ALG_COUNT];

@@ -13,16 +13,6 @@
 
 /* --- Selection --- */
 
-static bool bank_is_accepted(const struct avow_appraisal *a, enum avow_hash_alg bank)
-{
-    const struct avow_enrollment *e = a->ev.in->enrollment;
-    for (size_t i = 0; i < e->banks_count; i++) {
-        if (e->banks[i] == bank)
-            return true;
-    }
-    return false;
-}
-
 static bool take_selection(struct avow_appraisal *a, const struct avow_pcr_selection *s)
 {
     struct avow_eval *ev = &a->ev;
@@ -60,7 +50,7 @@ static unsigned rank_of(const struct avow_appraisal *a, const struct avow_quoted
     rank += (q->pcrs & boot) == boot ? 4 : 0;
     rank += q->pcrs & 1u << AVOW_IMA_PCR ? 8 : 0;
     rank += a->prior.has_ima && a->prior.ima.bank == q->bank ? 16 : 0;
-    return rank + (bank_is_accepted(a, q->bank) ? 32 : 0);
+    return rank + (avow_pcrs_bank_is_enrolled(a->ev.in->enrollment, q->bank) ? 32 : 0);
 }
 
 static void choose_bank(struct avow_appraisal *a)
@@ -111,7 +101,9 @@ static void judge_selection(struct avow_appraisal *a)
     uint32_t accepted = 0, all = 0;
     for (size_t i = 0; i < a->quoted_count; i++) {
         all |= a->quoted[i].pcrs;
-        accepted |= bank_is_accepted(a, a->quoted[i].bank) ? a->quoted[i].pcrs : 0;
+        accepted |= avow_pcrs_bank_is_enrolled(a->ev.in->enrollment, a->quoted[i].bank)
+                        ? a->quoted[i].pcrs
+                        : 0;
     }
     uint32_t missing = needed(a) & ~all, weak = needed(a) & all & ~accepted;
     if (!all)
@@ -350,7 +342,7 @@ static void judge_unproven(struct avow_appraisal *a)
         return; /* said already */
     if (a->in->ima.given && selected == 1u << AVOW_IMA_PCR)
         AVOW_FIND(&a->ev, IMA_PCR_MISMATCH, "PCR 10", "no entry leads to the quoted value");
-    else if (judged_by(a) || a->in->boot_log.given)
+    else if (judged_by(a) || a->in->boot_log.given || a->ev.in->policy->boot)
         (void)refuse(a, "no values were given, and the logs do not lead to those that were quoted");
 }
 

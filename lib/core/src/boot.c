@@ -115,23 +115,120 @@ bool avow_boot_log(struct avow_eval *ev, struct avow_bytes log)
     if (!b->has_boot_log || !avow_ct_eq(digest, b->boot_log, sizeof digest))
         return false;
     ev->boot_log_seen = true;
+    ev->boot_log = log;
     return true;
 }
 
-/* Boot facts are kept for as long as the values they belong to (PCR 0-9). Without a boot policy
- * nothing is decided about them. */
-void avow_boot_state(struct avow_eval *ev)
+/* --- What the boot is worth (PROTOCOL R7) --- */
+
+static bool is_same_policy(const struct avow_eval *ev)
+{
+    const struct avow_boot_result *b = &ev->next->boot;
+    const struct avow_eval_policy *p = ev->in->policy;
+    return b->has_policy_sha256 == (p->boot != NULL) &&
+           (!p->boot || avow_ct_eq(b->policy_sha256, p->boot_sha256, sizeof b->policy_sha256));
+}
+
+/* A value that the boot policy depends on is not that of the evidence before. */
+static bool values_moved(const struct avow_eval *ev)
+{
+    const struct avow_state *prior = ev->in->prior;
+    uint32_t pcrs = avow_boot_pcrs(ev->in->policy);
+    for (size_t i = 0; i < AVOW_PCR_COUNT; i++) {
+        if (pcrs & UINT32_C(1) << i &&
+            (i >= prior->pcr_values_count || !avow_bytes_eq(prior->pcr_values[i], ev->values[i])))
+            return true;
+    }
+    return false;
+}
+
+static void values_digest(const struct avow_eval *ev, uint8_t out[AVOW_SHA256_LEN])
+{
+    struct avow_bytes values[AVOW_PCR_COUNT];
+    uint32_t pcrs = avow_boot_pcrs(ev->in->policy);
+    size_t n = 0;
+    for (size_t i = 0; i < AVOW_PCR_COUNT; i++) {
+        if (pcrs & UINT32_C(1) << i)
+            values[n++] = ev->values[i];
+    }
+    avow_sha256_pieces(values, n, out);
+}
+
+/* What was found is kept for as long as the values and the policy that it belongs to. Where the
+ * findings are dropped because everything is judged anew, so is a bad outcome. */
+static void keep_or_forget(struct avow_eval *ev)
 {
     struct avow_state *s = ev->next;
+    const struct avow_eval_policy *p = ev->in->policy;
     uint8_t digest[AVOW_SHA256_LEN];
-    avow_sha256_pieces(ev->values, AVOW_AGGREGATE_LONG, digest);
-    if (!s->has_boot || !avow_ct_eq(s->boot.values_sha256, digest, sizeof digest)) {
-        s->boot = (struct avow_boot_result){.outcome = AVOW_OUTCOME_UNDECIDED};
-        s->has_boot = true;
-        memcpy(s->boot.values_sha256, digest, sizeof digest);
-    }
+    values_digest(ev, digest);
+    bool dropped = ev->run_starts && s->boot.outcome == AVOW_OUTCOME_FAIL;
+    if (s->has_boot && !dropped && is_same_policy(ev) &&
+        avow_ct_eq(s->boot.values_sha256, digest, sizeof digest))
+        return;
+    s->has_boot = true;
+    s->boot = (struct avow_boot_result){.outcome = AVOW_OUTCOME_UNDECIDED,
+                                        .has_policy_sha256 = p->boot != NULL};
+    memcpy(s->boot.values_sha256, digest, sizeof digest);
+    if (p->boot)
+        memcpy(s->boot.policy_sha256, p->boot_sha256, sizeof s->boot.policy_sha256);
+}
+
+static bool keep_when_sent(enum avow_finding_id id)
+{
+    return id != AVOW_FINDING_BOOT_LOG_MISSING;
+}
+
+static void take_log(struct avow_eval *ev)
+{
+    struct avow_boot_result *b = &ev->next->boot;
+    struct avow_event_log log;
+    b->has_log_sha256 = true;
+    avow_sha256(ev->boot_log, b->log_sha256);
+    if (!ev->in->policy->boot)
+        return;
+    struct avow_event_replay *replay = avow_eval_alloc(ev, 1, sizeof *replay);
+    if (!replay)
+        return;
+    bool good =
+        avow_boot_log_read(ev, ev->boot_log, &log, replay) && avow_boot_log_judge(ev, &log, replay);
+    b->outcome = good ? AVOW_OUTCOME_PASS : AVOW_OUTCOME_FAIL;
+    if (ev->in->enrollment->recovery == AVOW_RECOVERY_AUTO)
+        avow_finding_list_filter(&ev->findings, keep_when_sent);
+}
+
+/* An agent that tells everything from the beginning tells the log as well, if there is one. */
+static bool has_none(const struct avow_eval *ev)
+{
+    const struct avow_body *b = ev->in->body;
+    size_t all = AVOW_PCR_COUNT - (ev->ima_present ? 1 : 0);
+    return ev->any_prefix || (!b->has_boot_log && !b->ima_start && b->pcrs_count >= all);
+}
+
+void avow_boot_judge(struct avow_eval *ev)
+{
+    struct avow_state *s = ev->next;
+    bool anew = !s->stale || ev->run_starts || ev->fold.into_rebase;
+    if (!anew && s->has_boot && !values_moved(ev))
+        return; /* by the policy of before, until everything is judged by the new one (R15) */
+    keep_or_forget(ev);
     if (ev->boot_log_seen) {
-        s->boot.has_log_sha256 = true;
-        memcpy(s->boot.log_sha256, ev->in->body->boot_log, sizeof s->boot.log_sha256);
+        take_log(ev);
+    } else if (avow_boot_is_open(s) && has_none(ev)) {
+        AVOW_FIND(ev, BOOT_LOG_MISSING, "body", "there is none");
+        s->boot.outcome = AVOW_OUTCOME_FAIL;
     }
+}
+
+bool avow_boot_is_open(const struct avow_state *s)
+{
+    return s->has_boot && s->boot.has_policy_sha256 && s->boot.outcome == AVOW_OUTCOME_UNDECIDED;
+}
+
+void avow_boot_ask(struct avow_eval *ev)
+{
+    if (!avow_boot_is_open(ev->next))
+        return;
+    avow_eval_resync(ev, avow_known_entries(ev->next), false, "the boot policy needs the boot log");
+    ev->out->resync.boot_log = true;
 }

@@ -4,15 +4,16 @@
  * enrolments, policies: what may continue) -> pcrs.c (selection, bank, static values) -> ima_part.c
  * (frames) -> ima_fold.c (running values) with ima_judge.c (entries:
  * ima_file.c, ima_buffer.c, ima_learned.c, dm_state.c) -> explain.c (quotes) ->
- * boot.c -> pcrs.c (rules) -> status.c. All of them work on one struct avow_eval. Evidence of
- * several parts stops after part 1, keeps the fold in the state (open_fold.c), and goes on there
- * with each part; explain.c and what follows run at the last one. Memory is the caller's arena; a
- * failed allocation is sticky in `nomem`. */
+ * boot.c and boot_log.c -> pcrs.c (rules) -> status.c. All of them work on one struct avow_eval.
+ * Evidence of several parts stops after part 1, keeps the fold in the state (open_fold.c), and goes
+ * on there with each part; explain.c and what follows run at the last one. Memory is the caller's
+ * arena; a failed allocation is sticky in `nomem`. */
 #ifndef AVOW_CORE_INTERNAL_H
 #define AVOW_CORE_INTERNAL_H
 
 #include "avow/core/appraise.h"
 #include "avow/core/evaluate.h"
+#include "avow/core/event_replay.h"
 #include "avow/core/findings.h"
 #include "avow/crypto/digest.h"
 #include "avow/formats/ima_list.h"
@@ -170,7 +171,8 @@ struct avow_eval {
     bool pending_met;                      /* the list passes through the pending quote's value */
     bool pending_proven;                   /* the pending one */
     bool boot_log_seen;
-    struct avow_bytes pcr10; /* value of PCR 10 at the quote, once explained */
+    struct avow_bytes boot_log; /* once seen; borrowed from the part */
+    struct avow_bytes pcr10;    /* value of PCR 10 at the quote, once explained */
 
     struct avow_fold fold; /* last, as its chains are */
 };
@@ -225,6 +227,10 @@ enum avow_pcrs_static avow_pcrs_static(struct avow_eval *ev) AVOW_MUST_CHECK;
 /* H_hash(values in index order), PCR 10 := pcr10 if that is not empty. */
 void avow_pcrs_digest(enum avow_hash hash, const struct avow_bytes values[AVOW_PCR_COUNT],
                       struct avow_bytes pcr10, struct avow_digest *out);
+bool avow_pcrs_bank_is_enrolled(const struct avow_enrollment *e, enum avow_hash_alg bank);
+/* The quoted value; empty if it is not known, or not quoted. */
+struct avow_bytes avow_pcrs_value(const struct avow_eval *ev, enum avow_hash_alg bank,
+                                  uint16_t index);
 void avow_pcrs_rules(struct avow_eval *ev);
 /* The rules for PCR 10, whose value the last part shows. */
 void avow_pcrs_rules_ima(struct avow_eval *ev);
@@ -305,7 +311,24 @@ void avow_explain_settle(struct avow_eval *ev);
 /* boot.c */
 void avow_boot_aggregate(struct avow_eval *ev, const struct avow_ima_file *f);
 bool avow_boot_log(struct avow_eval *ev, struct avow_bytes log) AVOW_MUST_CHECK;
-void avow_boot_state(struct avow_eval *ev);
+/* Once the frames of part 1 are read: what the boot is worth under the boot policy, from the log at
+ * hand or from what was found for the same values before. */
+void avow_boot_judge(struct avow_eval *ev);
+/* The boot policy waits for a log: nothing is proven as of now. */
+bool avow_boot_is_open(const struct avow_state *s);
+/* Asks for the log if it is waited for. */
+void avow_boot_ask(struct avow_eval *ev);
+
+/* boot_log.c */
+/* PCRs that a firmware log is to explain. */
+uint32_t avow_boot_pcrs(const struct avow_eval_policy *p);
+/* False, and a finding, if the log cannot be read. */
+bool avow_boot_log_read(struct avow_eval *ev, struct avow_bytes bytes, struct avow_event_log *log,
+                        struct avow_event_replay *replay) AVOW_MUST_CHECK;
+/* The log by itself, beside the quoted values, and by the boot policy if there is one. True:
+ * nothing was found. */
+bool avow_boot_log_judge(struct avow_eval *ev, const struct avow_event_log *log,
+                         const struct avow_event_replay *replay);
 
 /* status.c */
 void avow_status_decide(struct avow_eval *ev);

@@ -42,8 +42,8 @@ const char *avow_eval_unavailable(const struct avow_enrollment *e,
 {
     if (policy->missing || (e->has_runtime_policy && !policy->runtime))
         return "a policy that the enrolment names is not available";
-    if (e->has_boot_policy)
-        return "the enrolment demands a boot policy, which this version does not apply";
+    if (e->has_boot_policy && !policy->boot)
+        return "the boot policy that the enrolment names is not available";
     if (e->has_severity && !policy->severity)
         return "the severity policy that the enrolment names is not available";
     if (e->has_verify_keys && !policy->keys)
@@ -119,6 +119,8 @@ static bool fold_part(struct avow_eval *ev)
 {
     struct avow_state *s = ev->next;
     bool good = avow_ima_part(ev);
+    if (good && ev->part_index == 1)
+        avow_boot_judge(ev);
     if (good && !avow_part_is_last(ev)) {
         avow_open_store(ev);
         return false;
@@ -151,6 +153,7 @@ static void appraise_without_ima(struct avow_eval *ev)
     s->ima = s->rebase = (struct avow_ima_position){0};
     if (!avow_ima_part(ev))
         return;
+    avow_boot_judge(ev);
     avow_explain_without_ima(ev);
     if (ev->explained)
         s->stale = false;
@@ -176,8 +179,6 @@ static void appraise(struct avow_eval *ev)
         appraise_ima(ev);
     else if (ev->can_judge)
         appraise_without_ima(ev);
-    if (ev->can_judge)
-        avow_boot_state(ev);
     avow_pcrs_rules(ev);
     avow_signer_learn(ev);
 }
@@ -231,6 +232,7 @@ static void judge(struct avow_eval *ev)
     ev->more = ev->in->body->more;
     avow_renew(ev);
     appraise(ev);
+    avow_boot_ask(ev);
     ask_for_run(ev);
 }
 
@@ -281,6 +283,7 @@ static void judge_part(struct avow_eval *ev)
     if (fold_part(ev)) {
         avow_pcrs_rules_ima(ev);
         avow_signer_learn(ev);
+        avow_boot_ask(ev);
         ask_for_run(ev);
     }
     avow_status_decide(ev);

@@ -104,6 +104,8 @@ static void explain_chain(const struct avow_eval *ev, struct avow_chain *c)
 static void advance(struct avow_eval *ev, struct avow_as_of to)
 {
     struct avow_state *s = ev->next;
+    if (avow_boot_is_open(s))
+        return; /* R7: not before the log is here */
     if (s->stale && ev->in->service_ms > s->stale_since_service_ms &&
         ev->in->service_ms - s->stale_since_service_ms > AVOW_POLICY_GRACE_MS)
         return; /* trust under the policy of before has an end (R15) */

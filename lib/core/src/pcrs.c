@@ -9,7 +9,7 @@
 
 #include "avow/base/banned.h"
 
-static bool bank_is_enrolled(const struct avow_enrollment *e, enum avow_hash_alg bank)
+bool avow_pcrs_bank_is_enrolled(const struct avow_enrollment *e, enum avow_hash_alg bank)
 {
     for (size_t i = 0; i < e->banks_count; i++) {
         if (e->banks[i] == bank)
@@ -35,7 +35,7 @@ bool avow_pcrs_selection(struct avow_eval *ev)
         AVOW_FIND(ev, QUOTE_BANK, "attest", "bank 0x%04x is not known", s->hash);
         return false;
     }
-    if (!bank_is_enrolled(ev->in->enrollment, ev->bank)) {
+    if (!avow_pcrs_bank_is_enrolled(ev->in->enrollment, ev->bank)) {
         AVOW_FIND(ev, QUOTE_BANK, "attest", "bank %s is not enrolled",
                   avow_hash_alg_text(ev->bank));
         return false;
@@ -149,7 +149,7 @@ void avow_pcrs_digest(enum avow_hash hash, const struct avow_bytes values[AVOW_P
     avow_digest_pieces(hash, pieces, AVOW_PCR_COUNT, out);
 }
 
-static struct avow_bytes value_of(const struct avow_eval *ev, enum avow_hash_alg bank,
+struct avow_bytes avow_pcrs_value(const struct avow_eval *ev, enum avow_hash_alg bank,
                                   uint16_t index)
 {
     if (bank != ev->bank)
@@ -199,7 +199,7 @@ static void judge_value(struct avow_eval *ev, uint16_t index)
     size_t values = 0, rules = 0;
     for (unsigned i = 0; i < AVOW_HASH_ALG_COUNT; i++) {
         enum avow_hash_alg bank = (enum avow_hash_alg)i;
-        struct avow_bytes value = value_of(ev, bank, index);
+        struct avow_bytes value = avow_pcrs_value(ev, bank, index);
         enum rule rule = value.len ? rule_of(ev->in->enrollment, index, bank, value) : RULE_NONE;
         values += value.len != 0;
         rules += rule != RULE_NONE;

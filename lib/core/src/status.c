@@ -31,6 +31,8 @@ void avow_status_decide(struct avow_eval *ev)
         return;
     }
     bool stays_silent = s->status == AVOW_STATUS_SILENT && is_late(ev);
-    if (proven && ev->can_judge && !s->stale && !stays_silent)
+    bool boot_is_good =
+        !s->has_boot || !s->boot.has_policy_sha256 || s->boot.outcome == AVOW_OUTCOME_PASS;
+    if (proven && ev->can_judge && !s->stale && !stays_silent && boot_is_good)
         s->status = AVOW_STATUS_TRUSTED;
 }
