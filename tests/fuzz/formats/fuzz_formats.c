@@ -1,6 +1,7 @@
 /* fuzz_formats.c - the parsers of foreign formats, one per build: PARSER names it. Oracle: success
  * or the output is untouched, and what is borrowed lies within the input. */
 #include "avow/formats/certify.h"
+#include "avow/formats/efi_siglist.h"
 #include "avow/formats/ima_keyring.h"
 #include "avow/formats/ima_list.h"
 #include "avow/formats/policy_text.h"
@@ -33,6 +34,7 @@ void fuzz_ima_list(struct avow_bytes in);
 void fuzz_ima_text(struct avow_bytes in);
 void fuzz_ima_keyring(struct avow_bytes in);
 void fuzz_policy_text(struct avow_bytes in);
+void fuzz_efi_siglist(struct avow_bytes in);
 
 void fuzz_tpm_public(struct avow_bytes in)
 {
@@ -176,6 +178,28 @@ void fuzz_policy_text(struct avow_bytes in)
     enum avow_rc rc = avow_policy_text_parse(in, &sink, &err);
     CHECK(!rc || err.msg[0]);
     CHECK(items <= in.len);
+}
+
+void fuzz_efi_siglist(struct avow_bytes in)
+{
+    struct avow_efi_siglist l = {.count = 77};
+    struct avow_efi_siglist_walk w;
+    struct avow_efi_signature s;
+    struct avow_err err = {0};
+    size_t n = 0;
+    if (avow_efi_siglist_parse(in, &l, &err)) {
+        CHECK(l.count == 77 && err.msg[0]);
+        return;
+    }
+    avow_efi_siglist_walk_init(&w, &l);
+    while (avow_efi_siglist_walk_next(&w, &s)) {
+        n++;
+        within(in, s.data);
+        CHECK(s.type.len == 16 && s.owner.len == 16 && s.list < l.lists);
+        within(in, s.type);
+        within(in, s.owner);
+    }
+    CHECK(n == l.count && n <= in.len / 16);
 }
 
 #define JOIN(a, b) a##b
