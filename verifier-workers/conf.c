@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "conf.h"
 
+#include "threads.h"
+
 #include <stdio.h>
 #include <unistd.h>
 
@@ -16,8 +18,9 @@ static const struct avow_conf_option options[] = {
      "Consumer group; the same for all workers of a fleet.", NULL},
     {"worker", "instance", AVOW_CONF_STR, NULL, 0, 0, NULL,
      "Name of this process, unique in the group; default: host name and process id.", NULL},
-    {"worker", "threads", AVOW_CONF_U64, "1", 1, 1, NULL,
-     "Worker threads; this version has one, run more processes instead.", NULL},
+    {"worker", "threads", AVOW_CONF_U64, "1", 1, AVOW_WORKER_THREADS_MAX, NULL,
+     "Worker threads: each is a member of the group with partitions and policies of its own.",
+     NULL},
     {"processing", "guarantee", AVOW_CONF_ENUM, "exactly_once", 0, 0, "exactly_once|at_least_once",
      "at_least_once only where the broker has no transactions (avow-devbroker).", NULL},
     {"trust", "min_version", AVOW_CONF_U64, "0", 0, INT64_MAX, NULL,
@@ -62,6 +65,7 @@ enum avow_rc avow_worker_conf_read(const struct avow_conf *c, struct avow_worker
         .instance = avow_conf_str(c, "worker", "instance"),
         .prefix = avow_conf_str(c, "topic", "prefix"),
         .min_version = avow_conf_u64(c, "trust", "min_version"),
+        .threads = (unsigned)avow_conf_u64(c, "worker", "threads"),
         .guarantee = avow_cstr_eq(avow_conf_str(c, "processing", "guarantee"), "exactly_once")
                          ? AVOW_EXACTLY_ONCE
                          : AVOW_AT_LEAST_ONCE,

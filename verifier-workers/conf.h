@@ -11,6 +11,7 @@ struct avow_worker_conf { /* strings borrow from the avow_conf, or from `host` *
     const char *root, *keys, *group, *instance, *prefix;
     enum avow_guarantee guarantee;
     uint64_t min_version;
+    unsigned threads;
     char host[64]; /* hostname-pid, when worker.instance is not set */
 };
 /* Errors: AVOW_CONFIG. */

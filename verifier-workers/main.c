@@ -1,6 +1,6 @@
-/* main.c - avow-worker: configuration, keys, bus, and the loop until a signal. */
+/* main.c - avow-worker: configuration, keys, and the threads until a signal. */
 #include "conf.h"
-#include "worker.h"
+#include "threads.h"
 
 #include "avow/base/cli.h"
 #include "avow/base/log.h"
@@ -8,7 +8,6 @@
 
 #include "avow/base/banned.h"
 
-#define POLL_MS 20u
 #define PROPERTIES_MAX 128u
 
 struct properties {
@@ -23,12 +22,10 @@ static void add_property(void *arg, const char *key, const char *value)
         p->items[p->count++] = (struct avow_bus_property){key, value};
 }
 
-static enum avow_rc loop(struct avow_worker *w, struct avow_err *err)
+static enum avow_rc new_bus(void *arg, struct avow_bus **out, struct avow_err *err)
 {
-    enum avow_rc rc = AVOW_OK;
-    while (!rc && !avow_stop_requested())
-        rc = avow_worker_tick(w, POLL_MS, err);
-    return rc ? rc : avow_worker_stop(w, err);
+    const struct properties *p = arg;
+    return avow_bus_kafka_new(p->items, p->count, "avow-worker", out, err);
 }
 
 static enum avow_rc serve(const struct avow_conf *conf, struct avow_err *err)
@@ -37,30 +34,27 @@ static enum avow_rc serve(const struct avow_conf *conf, struct avow_err *err)
     struct properties kafka = {.count = 0};
     AVOW_CLEANUP(avow_root_free) struct avow_root *root = NULL;
     AVOW_CLEANUP_VAL(avow_worker_keys_deinit) struct avow_worker_keys keys = {0};
-    AVOW_CLEANUP(avow_bus_free) struct avow_bus *bus = NULL;
     enum avow_rc rc = avow_worker_conf_read(conf, &c, err);
     if (!rc)
         rc = avow_root_load(c.root, &root, err);
     if (!rc)
         rc = avow_worker_keys_load(c.keys, &keys, err);
-    avow_conf_each_passthrough(conf, add_property, &kafka);
-    if (!rc)
-        rc = avow_bus_kafka_new(kafka.items, kafka.count, "avow-worker", &bus, err);
     if (rc)
         return rc;
-    struct avow_worker_opts opts = {.bus = bus,
-                                    .root = root,
-                                    .keys = &keys,
-                                    .prefix = c.prefix,
-                                    .group = c.group,
-                                    .instance = c.instance,
-                                    .guarantee = c.guarantee,
-                                    .min_version = c.min_version,
-                                    .clock = avow_worker_clock_system(),
-                                    .stop_requested = avow_stop_requested};
-    AVOW_CLEANUP(avow_worker_free) struct avow_worker *w = NULL;
-    rc = avow_worker_new(&opts, &w, err);
-    return rc ? rc : loop(w, err);
+    avow_conf_each_passthrough(conf, add_property, &kafka);
+    struct avow_threads_opts opts = {.worker = {.root = root,
+                                                .keys = &keys,
+                                                .prefix = c.prefix,
+                                                .group = c.group,
+                                                .instance = c.instance,
+                                                .guarantee = c.guarantee,
+                                                .min_version = c.min_version,
+                                                .clock = avow_worker_clock_system(),
+                                                .stop_requested = avow_stop_requested},
+                                     .count = c.threads,
+                                     .new_bus = new_bus,
+                                     .arg = &kafka};
+    return avow_threads_run(&opts, err);
 }
 
 static const char *next_step(enum avow_rc rc, const struct avow_err *err)

@@ -246,6 +246,25 @@ def test_ax10_one_worker_then_two_three_and_one_again__order_per_agent_is_kept(f
         nothing_was_dropped(field, load)
 
 
+def test_one_process_with_three_threads__as_three_processes_and_killed_as_one(field):
+    with Load(field, 8, "threads") as load:
+        load.run(1)
+        start_worker(field, "t3", worker__threads="3")
+        assert field.site.workers["w1"].stop() == 0
+        load.run(3)
+        owners = {m["owner"] for m in map(field.marker, range(field.partitions))}
+        assert len(owners) == 3 and {o.rsplit(".", 1)[1] for o in owners} == {"0", "1", "2"}, owners
+        field.site.workers["t3"].kill()
+        start_worker(field, "t3", worker__threads="2")
+        load.run(3)
+        start_worker(field, "w1")
+        assert field.site.workers["t3"].stop() == 0, "SIGTERM: every thread commits and leaves"
+        load.run(2)
+        print(load.verify())
+        nothing_was_dropped(field, load)
+    last_worker(field, "w1")
+
+
 def test_worker_killed_with_the_brokers_default_clean_up__take_over_time(new_site, monkeypatch):
     monkeypatch.setenv("KAFKA_TXN_CLEANUP_MS", "10000")  # Kafka's own
     field = make_field(new_site, partitions=1)
