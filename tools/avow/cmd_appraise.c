@@ -165,9 +165,9 @@ static enum avow_rc write_state(const struct appraise *a, const struct avow_appr
                                 struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf bytes;
+    avow_buf_init(&bytes, STATE_MAX); /* before any return: it is freed at each */
     if (!a->state_out)
         return AVOW_OK;
-    avow_buf_init(&bytes, STATE_MAX);
     enum avow_rc rc = avow_state_encode(&out->next, &bytes, err);
     return rc ? rc : avow_file_write(a->state_out, avow_buf_bytes(&bytes), 0644, err);
 }
