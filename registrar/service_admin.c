@@ -190,6 +190,7 @@ void avow_service_backup(const struct avow_service *s, struct avow_server_reply 
     char when[32];
     uint64_t bytes = 0;
     struct avow_err err;
+    avow_buf_init(&path, BACKUP_NAME_MAX);
     if (!s->backup_dir) {
         reply->reason = "not_configured";
         avow_reply_envelope(reply, 409, "registrar.backup_dir is not set", NULL);
@@ -199,7 +200,6 @@ void avow_service_backup(const struct avow_service *s, struct avow_server_reply 
     for (char *p = when; *p; p++)
         if (*p == ':')
             *p = '-';
-    avow_buf_init(&path, BACKUP_NAME_MAX);
     avow_buf_printf(&path, "%s/registrar-%s.sqlite", s->backup_dir, when);
     const char *file = avow_buf_cstr(&path);
     enum avow_rc rc = avow_buf_status(&path, &err);
