@@ -37,7 +37,7 @@ static enum avow_rc next_buf(struct avow_offline_files *f, const char *path, siz
 enum avow_rc avow_offline_read(struct avow_offline_files *f, const char *path, size_t max,
                                struct avow_bytes *out, struct avow_err *err)
 {
-    struct avow_buf *b;
+    struct avow_buf *b = NULL;
     enum avow_rc rc = next_buf(f, path, max, &b, err);
     if (!rc)
         rc = avow_file_read(path, b, err);
@@ -49,7 +49,7 @@ enum avow_rc avow_offline_read(struct avow_offline_files *f, const char *path, s
 enum avow_rc avow_offline_read_host(struct avow_offline_files *f, const char *path, size_t max,
                                     struct avow_appraise_file *out, struct avow_err *err)
 {
-    struct avow_buf *b;
+    struct avow_buf *b = NULL;
     *out = (struct avow_appraise_file){.given = false};
     if (!path)
         return AVOW_OK;
