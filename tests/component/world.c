@@ -536,11 +536,16 @@ static void on_marker(struct world *w, void *arg, const struct avow_bus_msg *m)
     *last = marker;
 }
 
+size_t world_markers(struct world *w, int32_t partition, struct avow_marker *last)
+{
+    struct find f = {.last = last, .partition = partition};
+    each(w, "epochs", AVOW_BUS_READ_UNCOMMITTED, on_marker, &f);
+    return f.count;
+}
+
 void world_marker(struct world *w, const struct rig_agent *a, struct avow_marker *out)
 {
-    struct find f = {.last = out, .partition = world_partition(w, a->id)};
-    each(w, "epochs", AVOW_BUS_READ_UNCOMMITTED, on_marker, &f);
-    if (!f.count)
+    if (!world_markers(w, world_partition(w, a->id), out))
         fail_msg("no marker for %s", a->id);
 }
 

@@ -96,6 +96,8 @@ void world_put(struct world *w, const char *base, int32_t partition, const char 
 void world_put_null(struct world *w, const char *base, const char *key);
 int32_t world_partition(const struct world *w, const char *id);
 
+/* Good markers of a partition, and the newest one. */
+size_t world_markers(struct world *w, int32_t partition, struct avow_marker *last);
 /* Newest good marker of the agent's partition; fails the test if there is none. */
 void world_marker(struct world *w, const struct rig_agent *a, struct avow_marker *out);
 /* The agent obeys what directives ask (resync) and sends the next evidence; returns its bytes. */
