@@ -1,6 +1,6 @@
 #include "conf.h"
 
-#include "http_listen.h"
+#include "avow/http/listen.h"
 
 #include <string.h>
 

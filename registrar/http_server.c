@@ -1,12 +1,12 @@
 #include "http_server.h"
 
 #include "http_conns.h"
-#include "http_listen.h"
 
 #include "avow/base/clock.h"
 #include "avow/base/file.h"
 #include "avow/base/log.h"
 #include "avow/base/num.h"
+#include "avow/http/listen.h"
 
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>

@@ -1,5 +1,7 @@
 #include "metrics.h"
 
+#include "avow/http/prom.h"
+
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -12,9 +14,8 @@
 #define VENDOR_NAME_MAX 48u
 #define PREFIX "avow_registrar_"
 
-static const uint64_t bounds_us[] = {500,   1000,   2500,    5000,    10000,
-                                     25000, 100000, 1000000, 10000000};
-#define BOUNDS (sizeof bounds_us / sizeof bounds_us[0])
+static const struct avow_prom_bounds bounds = {
+    .us = {500, 1000, 2500, 5000, 10000, 25000, 100000, 1000000, 10000000}, .count = 9};
 
 struct row {
     const char *action, *reason;
@@ -33,7 +34,7 @@ struct avow_metrics {
     struct vendor vendors[VENDORS_MAX];
     size_t n_vendors;
     uint64_t activations, published;
-    uint64_t buckets[BOUNDS + 1], took_us; /* of register and activate */
+    struct avow_prom_times took; /* of register and activate */
 };
 
 enum avow_rc avow_metrics_new(struct avow_metrics **out, struct avow_err *err)
@@ -75,16 +76,10 @@ void avow_metrics_request(struct avow_metrics *m, const struct avow_metrics_requ
 {
     if (!m)
         return;
-    uint64_t us = r->took_ns / 1000;
-    size_t b = 0;
-    while (b < BOUNDS && us > bounds_us[b])
-        b++;
     pthread_mutex_lock(&m->mutex);
     count_row(m, r);
-    if (avow_cstr_eq(r->action, "register") || avow_cstr_eq(r->action, "activate")) {
-        m->buckets[b]++;
-        m->took_us += us;
-    }
+    if (avow_cstr_eq(r->action, "register") || avow_cstr_eq(r->action, "activate"))
+        avow_prom_observe(&m->took, &bounds, r->took_ns / 1000);
     pthread_mutex_unlock(&m->mutex);
 }
 
@@ -148,31 +143,17 @@ void avow_metrics_published(struct avow_metrics *m, uint64_t n)
     pthread_mutex_unlock(&m->mutex);
 }
 
-/* --- Text
- * -----------------------------------------------------------------------------------------------
- */
-static void head(struct avow_buf *out, const char *name, const char *type, const char *help)
-{
-    avow_buf_printf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name,
-                    type);
-}
-
-static void single(struct avow_buf *out, const char *name, const char *type, const char *help,
-                   uint64_t value)
-{
-    head(out, name, type, help);
-    avow_buf_printf(out, PREFIX "%s %" PRIu64 "\n", name, value);
-}
+/* --- Text --- */
 
 static void render_requests(const struct avow_metrics *m, struct avow_buf *out)
 {
     uint64_t registrations = 0;
-    head(out, "requests_total", "counter", "Requests answered.");
+    avow_prom_head(out, PREFIX "requests_total", "counter", "Requests answered.");
     for (size_t i = 0; i < m->n_rows; i++)
         avow_buf_printf(
             out, PREFIX "requests_total{action=\"%s\",status=\"%u\",reason=\"%s\"} %" PRIu64 "\n",
             m->rows[i].action, m->rows[i].status, m->rows[i].reason, m->rows[i].count);
-    head(out, "refusals_total", "counter", "Requests refused, by reason.");
+    avow_prom_head(out, PREFIX "refusals_total", "counter", "Requests refused, by reason.");
     for (size_t i = 0; i < m->n_rows; i++) {
         const struct row *r = &m->rows[i];
         if (r->status == 200 && avow_cstr_eq(r->action, "register"))
@@ -183,45 +164,32 @@ static void render_requests(const struct avow_metrics *m, struct avow_buf *out)
                                    "%" PRIu64 "\n",
                             r->action, r->reason, r->status, r->count);
     }
-    single(out, "registrations_total", "counter", "Challenges handed out.", registrations);
-    single(out, "requests_uncounted_total", "counter", "Requests beyond the kinds counted above.",
-           m->overflow);
-}
-
-static void render_latency(const struct avow_metrics *m, struct avow_buf *out)
-{
-    uint64_t sum = 0;
-    head(out, "enroll_seconds", "histogram", "Time to answer register and activate.");
-    for (size_t i = 0; i < BOUNDS; i++) {
-        sum += m->buckets[i];
-        avow_buf_printf(
-            out, PREFIX "enroll_seconds_bucket{le=\"%" PRIu64 ".%06" PRIu64 "\"} %" PRIu64 "\n",
-            bounds_us[i] / 1000000, bounds_us[i] % 1000000, sum);
-    }
-    sum += m->buckets[BOUNDS];
-    avow_buf_printf(out,
-                    PREFIX "enroll_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n" PREFIX
-                           "enroll_seconds_sum %" PRIu64 ".%06" PRIu64 "\n" PREFIX
-                           "enroll_seconds_count %" PRIu64 "\n",
-                    sum, m->took_us / 1000000, m->took_us % 1000000, sum);
+    avow_prom_single(out, PREFIX "registrations_total", "counter", "Challenges handed out.",
+                     registrations);
+    avow_prom_single(out, PREFIX "requests_uncounted_total", "counter",
+                     "Requests beyond the kinds counted above.", m->overflow);
 }
 
 static void render_gauges(const struct avow_metrics_gauges *g, struct avow_buf *out)
 {
-    single(out, "serving", "gauge", "1 if the database is open, 0 for a standby.", g->serving);
-    single(out, "store_ok", "gauge", "1 if the database takes writes.", g->store_ok);
-    head(out, "agents", "gauge", "Agents in the database.");
+    avow_prom_single(out, PREFIX "serving", "gauge", "1 if the database is open, 0 for a standby.",
+                     g->serving);
+    avow_prom_single(out, PREFIX "store_ok", "gauge", "1 if the database takes writes.",
+                     g->store_ok);
+    avow_prom_head(out, PREFIX "agents", "gauge", "Agents in the database.");
     avow_buf_printf(out,
                     PREFIX "agents{status=\"active\"} %" PRIu64 "\n" PREFIX
                            "agents{status=\"removed\"} %" PRIu64 "\n",
                     g->agents, g->removed);
-    single(out, "challenges_open", "gauge", "Challenges that can still be answered.", g->pending);
-    single(out, "outbox_depth", "gauge", "Identities that wait for Kafka.", g->outbox);
-    head(out, "outbox_age_seconds", "gauge", "Age of the oldest one that waits.");
-    avow_buf_printf(out, PREFIX "outbox_age_seconds %" PRIu64 ".%03" PRIu64 "\n",
-                    g->outbox_age_ms / 1000, g->outbox_age_ms % 1000);
-    single(out, "work_waiting", "gauge", "Requests in the queue.", g->work_waiting);
-    head(out, "connections", "gauge", "Open connections.");
+    avow_prom_single(out, PREFIX "challenges_open", "gauge",
+                     "Challenges that can still be answered.", g->pending);
+    avow_prom_single(out, PREFIX "outbox_depth", "gauge", "Identities that wait for Kafka.",
+                     g->outbox);
+    avow_prom_seconds(out, PREFIX "outbox_age_seconds", "Age of the oldest one that waits.",
+                      g->outbox_age_ms);
+    avow_prom_single(out, PREFIX "work_waiting", "gauge", "Requests in the queue.",
+                     g->work_waiting);
+    avow_prom_head(out, PREFIX "connections", "gauge", "Open connections.");
     avow_buf_printf(out,
                     PREFIX "connections{listener=\"http\"} %" PRIu64 "\n" PREFIX
                            "connections{listener=\"https\"} %" PRIu64 "\n",
@@ -233,14 +201,17 @@ void avow_metrics_render(struct avow_metrics *m, const struct avow_metrics_gauge
 {
     pthread_mutex_lock(&m->mutex);
     render_requests(m, out);
-    render_latency(m, out);
-    single(out, "activations_total", "counter", "TPMs that proved themselves.", m->activations);
-    head(out, "tpm_vendor_activations_total", "counter",
-         "Activations by the issuer of the EK certificate.");
+    avow_prom_histogram(out, PREFIX "enroll_seconds", "Time to answer register and activate.",
+                        &m->took, &bounds);
+    avow_prom_single(out, PREFIX "activations_total", "counter", "TPMs that proved themselves.",
+                     m->activations);
+    avow_prom_head(out, PREFIX "tpm_vendor_activations_total", "counter",
+                   "Activations by the issuer of the EK certificate.");
     for (size_t i = 0; i < m->n_vendors; i++)
         avow_buf_printf(out, PREFIX "tpm_vendor_activations_total{vendor=\"%s\"} %" PRIu64 "\n",
                         m->vendors[i].name, m->vendors[i].count);
-    single(out, "published_total", "counter", "Identities acknowledged by Kafka.", m->published);
+    avow_prom_single(out, PREFIX "published_total", "counter", "Identities acknowledged by Kafka.",
+                     m->published);
     pthread_mutex_unlock(&m->mutex);
     render_gauges(g, out);
 }

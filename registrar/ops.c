@@ -1,5 +1,6 @@
 #include "ops.h"
 
+#include "avow/http/prom.h"
 #include "http_routes.h"
 #include "reply.h"
 
@@ -38,7 +39,7 @@ static void answer_metrics(struct avow_ops *o, struct avow_server_reply *reply)
     struct avow_metrics_gauges g;
     (void)read_gauges(o, &g);
     reply->status = 200;
-    reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    reply->content_type = AVOW_PROM_CONTENT_TYPE;
     avow_metrics_render(o->metrics, &g, &reply->body);
 }
 

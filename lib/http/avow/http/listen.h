@@ -1,6 +1,6 @@
-/* http_listen.h - listening sockets and the text of client addresses. Layer: registrar. */
-#ifndef AVOW_REGISTRAR_HTTP_LISTEN_H
-#define AVOW_REGISTRAR_HTTP_LISTEN_H
+/* listen.h - listening sockets and the text of client addresses. Layer: http. Thread-safe. */
+#ifndef AVOW_HTTP_LISTEN_H
+#define AVOW_HTTP_LISTEN_H
 
 #include "avow/base/bytes.h"
 #include "avow/base/err.h"

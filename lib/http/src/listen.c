@@ -1,4 +1,5 @@
-#include "http_listen.h"
+#define _GNU_SOURCE /* struct addrinfo, AF_INET6 */
+#include "avow/http/listen.h"
 
 #include "avow/base/num.h"
 
