@@ -1,7 +1,12 @@
-/* Certificates packed into one value. */
+/* Claims: who judged, and certificates packed into one value. */
 #include "claim.h"
 
 #include "avow/base/banned.h"
+
+bool avow_trust_is_by_judge(const struct avow_ek_trust *t)
+{
+    return avow_str_is(t->rule, AVOW_RULE_WEBHOOK) || avow_str_is(t->rule, AVOW_RULE_SCRIPT);
+}
 
 bool avow_certs_next(struct avow_bytes *rest, struct avow_bytes *der)
 {

@@ -30,6 +30,8 @@ struct avow_ek_trust {
     bool has_cert_sha256;
     uint8_t cert_sha256[32]; /* of the EK certificate's DER */
 };
+/* Somebody outside has said yes or no: the operator's webhook or script. */
+bool avow_trust_is_by_judge(const struct avow_ek_trust *t);
 
 struct avow_claim {
     struct avow_bytes ek_public; /* TPM2B_PUBLIC */

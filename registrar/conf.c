@@ -230,6 +230,7 @@ static enum avow_rc read_outside(const struct avow_conf *c, struct avow_registra
     o->script = str_of(c, "ek_check_script");
     o->script_timeout_ms = (unsigned)avow_conf_u64(c, "registrar", "ek_check_timeout_ms");
     o->ek_cert_store = out->authorities.ek_dir;
+    out->policy.judges = (struct avow_judges){.script = o->script, .webhook = o->webhook_url};
     o->calls = (unsigned)avow_conf_u64(c, "registrar", "judge_calls");
     if (o->script && o->script[0] != '/')
         return avow_err_set(err, AVOW_CONFIG, 0, "registrar.ek_check_script: not an absolute path");

@@ -18,6 +18,7 @@
 
 #define ENV_MAX (64u * 1024u)
 #define VARIABLES 6u
+#define STEP_MS 200u /* between two looks at whether it goes on */
 
 struct child {
     pid_t pid;  /* also of its group; 0: none */
@@ -163,18 +164,21 @@ static void read_output(struct child *c, struct output *o)
 }
 
 /* Until the leader ends. What a descendant that outlives it holds open is not waited for. */
-static enum avow_rc watch(struct child *c, unsigned timeout_ms, struct output *o,
+static enum avow_rc watch(struct child *c, const struct avow_script_call *call, struct output *o,
                           struct avow_err *err)
 {
-    uint64_t end_ms = avow_clock_mono_ms() + timeout_ms;
+    uint64_t end_ms = avow_clock_mono_ms() + call->timeout_ms;
     for (;;) {
         uint64_t now_ms = avow_clock_mono_ms();
         struct pollfd fds[] = {{.fd = c->out_fd, .events = POLLIN},
                                {.fd = c->pid_fd, .events = POLLIN}};
         if (now_ms >= end_ms)
             return avow_err_set(err, AVOW_TIMEOUT, 0, "check script: not done after %u ms",
-                                timeout_ms);
-        if (poll(fds, 2, (int)(end_ms - now_ms)) < 0 && errno != EINTR)
+                                call->timeout_ms);
+        if (call->cancel && atomic_load(call->cancel))
+            return avow_err_set(err, AVOW_STATE, 0, "check script: stopping");
+        if (poll(fds, 2, (int)(end_ms - now_ms < STEP_MS ? end_ms - now_ms : STEP_MS)) < 0 &&
+            errno != EINTR)
             return avow_err_set(err, AVOW_IO, errno, "check script: %s", strerror(errno));
         if (fds[0].revents)
             read_output(c, o); /* before its end is looked at: its last words are in the pipe */
@@ -221,7 +225,7 @@ enum avow_rc avow_script_run(const struct avow_script_call *call, struct avow_sc
     if (!rc)
         rc = spawn(call->path, list, &child, err);
     if (!rc)
-        rc = watch(&child, call->timeout_ms, &output, err);
+        rc = watch(&child, call, &output, err);
     if (!rc)
         rc = reap(&child, &status, err);
     if (!rc)

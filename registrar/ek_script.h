@@ -8,6 +8,8 @@
 
 #include "claim.h"
 
+#include <stdatomic.h>
+
 #define AVOW_SCRIPT_OUTPUT_MAX 256u
 
 struct avow_script_call {
@@ -17,13 +19,15 @@ struct avow_script_call {
     const struct avow_ek *ek;
     const struct avow_claim *claim;
     const char *ek_cert_store; /* NULL: none */
+    const atomic_bool *cancel; /* true: it is killed; NULL: never */
 };
 struct avow_script_result {
     bool passed;                              /* exit status 0 */
     char reason[AVOW_SCRIPT_OUTPUT_MAX + 64]; /* how it ended, and the first line it printed */
 };
 /* Exit status 0 passes; any other, and a signal, does not. Waits up to timeout_ms. Errors:
- * AVOW_TIMEOUT (killed), AVOW_IO (cannot be run), AVOW_NOMEM. @thread any */
+ * AVOW_TIMEOUT, AVOW_STATE (cancelled; both: killed), AVOW_IO (cannot be run), AVOW_NOMEM. @thread
+ * any */
 enum avow_rc avow_script_run(const struct avow_script_call *call, struct avow_script_result *out,
                              struct avow_err *err) AVOW_MUST_CHECK;
 

@@ -122,13 +122,6 @@ static enum avow_rc iak_again(const struct avow_claim *claim, const struct avow_
     return avow_iak_verify(&iak, &idevid, store, now_ms, arena, &serial, out, err);
 }
 
-/* Somebody outside has said yes or no; what we find out from certificates does not take that back.
- */
-static bool is_outside_decision(const struct avow_ek_trust *t)
-{
-    return avow_str_is(t->rule, AVOW_RULE_WEBHOOK) || avow_str_is(t->rule, AVOW_RULE_SCRIPT);
-}
-
 enum avow_rc avow_trust_again(const struct avow_claim *claim,
                               const struct avow_trust_stores *stores,
                               enum avow_tpm_identity identity, uint64_t now_ms,
@@ -150,7 +143,8 @@ enum avow_rc avow_trust_again(const struct avow_claim *claim,
         rc = avow_trust_join(identity, &iak, arena, &fresh, err);
     if (rc)
         return rc;
-    bool stands = is_outside_decision(&claim->trust) && !fresh.trust.trusted;
+    /* What certificates do not prove does not take a judge's word back. */
+    bool stands = avow_trust_is_by_judge(&claim->trust) && !fresh.trust.trusted;
     *out = stands || avow_trust_eq(&claim->trust, &fresh.trust) ? claim->trust : fresh.trust;
     return AVOW_OK;
 }

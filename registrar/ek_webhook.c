@@ -3,6 +3,7 @@
 
 #include "reply.h"
 
+#include "avow/base/clock.h"
 #include "avow/base/hex.h"
 #include "avow/crypto/rng.h"
 
@@ -13,6 +14,7 @@
 #include "avow/base/banned.h"
 
 #define BACKOFF_MS 200u
+#define STEP_MS 50u /* between two looks at whether it goes on */
 #define QUESTION_MAX (256u * 1024u)
 #define DEPTH_MAX 8u
 
@@ -122,13 +124,21 @@ static enum avow_rc try_once(const struct avow_webhook_call *call, struct avow_b
                : rc;
 }
 
+static bool is_cancelled(const struct avow_webhook_call *call)
+{
+    return call->cancel && atomic_load(call->cancel);
+}
+
 static void back_off(const struct avow_webhook_call *call, unsigned tried)
 {
     uint8_t chance = 0;
     uint64_t ms = (uint64_t)BACKOFF_MS << (tried < 8 ? tried : 8);
     if (avow_rng_fill(&chance, 1, NULL))
         chance = 0; /* then they all come at once, as without it */
-    call->sleep_ms(ms + ms * chance / 256);
+    ms += ms * chance / 256;
+    for (uint64_t end_ms = avow_clock_mono_ms() + ms, now_ms;
+         (now_ms = avow_clock_mono_ms()) < end_ms && !is_cancelled(call);)
+        avow_clock_sleep_ms(end_ms - now_ms < STEP_MS ? end_ms - now_ms : STEP_MS);
 }
 
 enum avow_rc avow_webhook_ask(const struct avow_webhook_call *call,
@@ -146,5 +156,7 @@ enum avow_rc avow_webhook_ask(const struct avow_webhook_call *call,
         if (!rc || !again || tried + 1 >= call->tries)
             return rc;
         back_off(call, tried);
+        if (is_cancelled(call))
+            return rc;
     }
 }

@@ -9,6 +9,8 @@
 
 #include "avow/http/http.h"
 
+#include <stdatomic.h>
+
 #define AVOW_WEBHOOK_ANSWER_MAX 16384u
 #define AVOW_WEBHOOK_REASON_MAX 256u
 
@@ -32,9 +34,9 @@ enum avow_rc avow_webhook_answer_parse(struct avow_bytes body, struct avow_webho
 struct avow_webhook_call {
     struct avow_http *http; /* its time-out is that of one try */
     const char *url;
-    unsigned tries;
-    void (*sleep_ms)(uint64_t ms); /* between tries: 200 ms, twice that each time, and up to as much
-                                      again by chance */
+    unsigned
+        tries; /* between them 200 ms, twice that each time, and up to as much again by chance */
+    const atomic_bool *cancel; /* true: no further try; `http` has it too. NULL: never */
 };
 /* What cannot be reached, and 408, 429 and 5xx, is tried again; any other status and any other body
  * is not. Errors: AVOW_UNREACHABLE (no decision), AVOW_NOMEM, AVOW_LIMIT, AVOW_CONFIG. */

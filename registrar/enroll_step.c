@@ -113,6 +113,24 @@ static bool identity_allows(const struct avow_enroll_view *v, const struct avow_
     return true;
 }
 
+bool avow_enroll_is_open(const struct avow_enroll_policy *p, const struct avow_ek_trust *t)
+{
+    return !t->trusted && !t->refused && p->ek == AVOW_EK_CERT_OR_WEBHOOK &&
+           p->identity != AVOW_IDENTITY_IAK_IDEVID;
+}
+
+struct avow_judges avow_enroll_judges(const struct avow_enroll_policy *p,
+                                      const struct avow_ek_trust *t)
+{
+    return (struct avow_judges){.script = p->judges.script,
+                                .webhook = p->judges.webhook && avow_enroll_is_open(p, t)};
+}
+
+static bool may_be_trusted_yet(const struct avow_enroll_policy *p, const struct avow_ek_trust *t)
+{
+    return avow_enroll_is_open(p, t) && (p->judges.script || p->judges.webhook);
+}
+
 /* What the request leaves out and was proven before goes on counting: the EK certificate with the
  * EK, the device identity with the AK that it certified. */
 static void keep_stored(const struct avow_enroll_view *v, const struct avow_register_in *in,
@@ -129,7 +147,10 @@ static void keep_stored(const struct avow_enroll_view *v, const struct avow_regi
         claim->device_serial = old->device_serial;
     }
     bool by_device = avow_str_is(old->trust.rule, AVOW_RULE_DEVICE);
-    if (!claim->trust.trusted && (by_device ? keeps_device : keeps_cert))
+    /* A judge that can be asked again is: it may think otherwise by now. */
+    bool asked =
+        avow_trust_is_by_judge(&old->trust) && may_be_trusted_yet(v->policy, &claim->trust);
+    if (!claim->trust.trusted && !asked && (by_device ? keeps_device : keeps_cert))
         claim->trust = old->trust;
 }
 
@@ -176,14 +197,24 @@ static bool device_allows(const struct avow_enroll_view *v, const struct avow_cl
     return false;
 }
 
+static bool trust_allows(const struct avow_enroll_view *v, const struct avow_ek_trust *t,
+                         struct avow_enroll_out *out)
+{
+    bool device = v->policy->identity == AVOW_IDENTITY_IAK_IDEVID;
+    if (t->refused)
+        answer_trust(out, "trust_refused", "the EK is refused", t);
+    else if (!trust_suffices(v->policy, t))
+        answer_trust(out, "ek_untrusted",
+                     device ? "the device is not trusted" : "the EK is not trusted", t);
+    else
+        return true;
+    return false;
+}
+
 static bool take_trust(const struct avow_enroll_view *v, const struct avow_register_in *in,
                        struct avow_claim *claim, struct avow_enroll_out *out)
 {
     bool known = is_active(v) && same_ek(v, claim);
-    if (claim->trust.refused) {
-        answer_trust(out, "trust_refused", "the EK is refused", &claim->trust);
-        return false;
-    }
     if (in->cert == AVOW_CERT_NULL && known && v->agent->claim.ek_certs.len > 0) {
         answer(out, 403, "ekcert_withdrawn",
                "the EK certificate of a registered agent cannot be withdrawn");
@@ -191,13 +222,8 @@ static bool take_trust(const struct avow_enroll_view *v, const struct avow_regis
     }
     if (known)
         keep_stored(v, in, claim);
-    if (!trust_suffices(v->policy, &claim->trust)) {
-        answer_trust(out, "ek_untrusted",
-                     v->policy->identity == AVOW_IDENTITY_IAK_IDEVID ? "the device is not trusted"
-                                                                     : "the EK is not trusted",
-                     &claim->trust);
+    if (!may_be_trusted_yet(v->policy, &claim->trust) && !trust_allows(v, &claim->trust, out))
         return false;
-    }
     return device_allows(v, claim, out);
 }
 
@@ -309,10 +335,40 @@ static const struct avow_pending *find_answered(const struct avow_enroll_view *v
     return found;
 }
 
-static void activate(const struct avow_enroll_view *v, const struct avow_pending *p,
-                     const uint8_t tag_sha256[32], struct avow_enroll_out *out)
+static void ask(const struct avow_pending *p, struct avow_enroll_out *out)
 {
-    if (!identity_allows(v, &p->claim, out) || !device_allows(v, &p->claim, out))
+    out->ask = true;
+    out->claim = p->claim;
+    memcpy(out->digest, p->digest, sizeof out->digest);
+    answer(out, 503, "undecided", "nobody can say now whether this EK is genuine");
+}
+
+/* Does what certificates and judges say suffice? If not, the answer is given. */
+static bool judged_well(const struct avow_enroll_view *v, const struct avow_pending *p,
+                        const struct avow_activate_in *in, struct avow_claim *claim,
+                        struct avow_enroll_out *out)
+{
+    const struct avow_judges judges = avow_enroll_judges(v->policy, &claim->trust);
+    if (judges.script || judges.webhook) {
+        if (!in->judged || !avow_bytes_eq(AVOW_BYTES_OF(in->digest), AVOW_BYTES_OF(p->digest))) {
+            ask(p, out);
+            return false;
+        }
+        claim->trust = *in->judged;
+    }
+    if (trust_allows(v, &claim->trust, out))
+        return true;
+    change_add(out, AVOW_CHANGE_PENDING_DROP)->seq = p->seq; /* nobody is asked twice */
+    return false;
+}
+
+static void activate(const struct avow_enroll_view *v, const struct avow_pending *p,
+                     const struct avow_activate_in *in, const uint8_t tag_sha256[32],
+                     struct avow_enroll_out *out)
+{
+    struct avow_claim claim = p->claim;
+    if (!identity_allows(v, &claim, out) || !device_allows(v, &claim, out) ||
+        !judged_well(v, p, in, &claim, out))
         return;
     struct avow_agent *a = &change_add(out, AVOW_CHANGE_AGENT)->agent;
     uint32_t regcount = is_active(v) ? v->agent->regcount : 0;
@@ -321,9 +377,9 @@ static void activate(const struct avow_enroll_view *v, const struct avow_pending
                              .regcount = regcount < UINT32_MAX ? regcount + 1 : regcount,
                              .registered_ms = v->now_ms,
                              .tag_until_ms = v->now_ms + v->policy->challenge_ms,
-                             .claim = p->claim};
+                             .claim = claim};
     /* The leave is for one change; a restart of the old host does not use it up. */
-    if (is_active(v) && same_ek(v, &p->claim) && same_ak(v, &p->claim) && same_device(v, &p->claim))
+    if (is_active(v) && same_ek(v, &claim) && same_ak(v, &claim) && same_device(v, &claim))
         a->allow_until_ms = v->agent->allow_until_ms;
     memcpy(a->tag_sha256, tag_sha256, sizeof a->tag_sha256);
     for (size_t i = 0; i < v->n_pending; i++)
@@ -345,15 +401,15 @@ static void count_attempt(const struct avow_enroll_view *v, struct avow_enroll_o
     }
 }
 
-void avow_enroll_activate(const struct avow_enroll_view *v, const uint8_t tag[AVOW_TAG_LEN],
+void avow_enroll_activate(const struct avow_enroll_view *v, const struct avow_activate_in *in,
                           struct avow_enroll_out *out)
 {
     *out = (struct avow_enroll_out){0};
     uint8_t tag_sha256[32];
-    avow_sha256(avow_bytes_make(tag, AVOW_TAG_LEN), tag_sha256);
-    const struct avow_pending *answered = find_answered(v, tag);
+    avow_sha256(AVOW_BYTES_OF(in->tag), tag_sha256);
+    const struct avow_pending *answered = find_answered(v, in->tag);
     if (answered) {
-        activate(v, answered, tag_sha256, out);
+        activate(v, answered, in, tag_sha256, out);
     } else if (is_active(v) && v->agent->tag_until_ms > v->now_ms &&
                avow_ct_eq(tag_sha256, v->agent->tag_sha256, sizeof tag_sha256)) {
         answer(out, 200, "activated_already", "Success"); /* the first answer was lost */

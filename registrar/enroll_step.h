@@ -58,7 +58,12 @@ enum avow_tpm_identity {
     AVOW_IDENTITY_EITHER      /* one of them must be */
 };
 
+struct avow_judges { /* the operator's own: a check script, a webhook */
+    bool script, webhook;
+};
+
 struct avow_enroll_policy {
+    struct avow_judges judges; /* those that there are */
     enum avow_ek_policy ek;
     enum avow_tpm_identity identity;
     bool refuse_ak_change; /* even with proof by the same EK, as Keylime does */
@@ -113,15 +118,32 @@ struct avow_enroll_out {
     char text[256];                  /* envelope's status text */
     bool challenge;                  /* register: answer with a credential around `secret` */
     uint8_t secret[AVOW_SECRET_LEN]; /* wipe */
+    bool ask;                /* activate: the TPM has proven itself; judge `claim` and come again */
+    struct avow_claim claim; /* ask: what was proven */
+    uint8_t digest[32];      /* ask: of that request */
     struct avow_change changes[AVOW_CHANGES_MAX]; /* borrow from the inputs; applied all or none */
     size_t n_changes;
 };
 
 void avow_enroll_register(const struct avow_enroll_view *v, const struct avow_register_in *in,
                           struct avow_enroll_out *out);
-/* tag: 48 bytes as sent. */
-void avow_enroll_activate(const struct avow_enroll_view *v, const uint8_t tag[AVOW_TAG_LEN],
+struct avow_activate_in {
+    uint8_t tag[AVOW_TAG_LEN];          /* as sent */
+    const struct avow_ek_trust *judged; /* what the judges said of the request `digest`, or NULL */
+    uint8_t digest[32];
+};
+/* Where the operator's judges have a say, out->ask is set, nothing changes, and the caller comes
+ * again with what they said: outsiders are asked about proven TPMs only, once for each challenge
+ * that they decide, and not while the store is locked. Their no uses the challenge up. */
+void avow_enroll_activate(const struct avow_enroll_view *v, const struct avow_activate_in *in,
                           struct avow_enroll_out *out);
+/* Those that have a say about an EK that certificates judged like this: the script may refuse every
+ * one; where there is no webhook, its yes counts as the webhook's, by which trust is found that
+ * certificates do not give (ek cert-or-webhook). */
+struct avow_judges avow_enroll_judges(const struct avow_enroll_policy *p,
+                                      const struct avow_ek_trust *t);
+/* May judges make this EK trusted? */
+bool avow_enroll_is_open(const struct avow_enroll_policy *p, const struct avow_ek_trust *t);
 void avow_enroll_remove(const struct avow_enroll_view *v, struct avow_enroll_out *out);
 /* An operator's leave: until policy->allow_ms from now the agent may come with another EK or AK,
  * once, with proof by that EK. The record stays active as it is until then. */

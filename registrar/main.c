@@ -46,6 +46,7 @@ struct registrar {
 
 static void registrar_deinit(struct registrar *r)
 {
+    avow_outside_stop(r->outside);        /* the queue would wait for them */
     avow_http_server_stop(r->metrics, 0); /* it looks at all the others */
     avow_http_server_stop(r->http, GRACE_MS);
     avow_http_server_stop(r->https, GRACE_MS);

@@ -5,10 +5,9 @@
 #include "ek_script.h"
 #include "ek_webhook.h"
 
-#include "avow/base/clock.h"
-
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@ struct slot { /* one asker at a time; the HTTP handle keeps its connection */
 
 struct avow_outside {
     struct avow_outside_conf conf;
+    atomic_bool stop;
     pthread_mutex_t lock; /* guards `busy` */
     struct slot slots[AVOW_OUTSIDE_CALLS_MAX];
 };
@@ -36,17 +36,24 @@ void avow_outside_free(struct avow_outside *o)
     free(o);
 }
 
+void avow_outside_stop(struct avow_outside *o)
+{
+    if (o)
+        atomic_store(&o->stop, true);
+}
+
 enum avow_rc avow_outside_new(const struct avow_outside_conf *conf, struct avow_outside **out,
                               struct avow_err *err)
 {
+    AVOW_CLEANUP(avow_outside_free) struct avow_outside *o = calloc(1, sizeof *o);
+    if (!o)
+        return avow_err_set(err, AVOW_NOMEM, 0, "webhook");
     const struct avow_http_opts http = {.ca_file = conf->webhook_ca,
                                         .cert_file = conf->webhook_cert,
                                         .key_file = conf->webhook_key,
                                         .timeout_ms = conf->webhook_timeout_ms,
-                                        .response_max = AVOW_WEBHOOK_ANSWER_MAX};
-    AVOW_CLEANUP(avow_outside_free) struct avow_outside *o = calloc(1, sizeof *o);
-    if (!o)
-        return avow_err_set(err, AVOW_NOMEM, 0, "webhook");
+                                        .response_max = AVOW_WEBHOOK_ANSWER_MAX,
+                                        .cancel = &o->stop};
     o->conf = *conf;
     pthread_mutex_init(&o->lock, NULL);
     for (size_t i = 0; conf->webhook_url && i < conf->calls; i++) {
@@ -99,7 +106,8 @@ static enum avow_rc ask_script(struct avow_outside *o, const struct avow_outside
                                           .id = q->id,
                                           .ek = q->ek,
                                           .claim = claim,
-                                          .ek_cert_store = o->conf.ek_cert_store};
+                                          .ek_cert_store = o->conf.ek_cert_store,
+                                          .cancel = &o->stop};
     struct avow_script_result result;
     enum avow_rc rc = avow_script_run(&call, &result, err);
     if (rc || (result.passed && !may_trust))
@@ -114,7 +122,7 @@ static enum avow_rc ask_webhook(struct avow_outside *o, const struct slot *s,
     const struct avow_webhook_call call = {.http = s->http,
                                            .url = o->conf.webhook_url,
                                            .tries = o->conf.webhook_tries,
-                                           .sleep_ms = avow_clock_sleep_ms};
+                                           .cancel = &o->stop};
     const struct avow_webhook_question question = {
         .id = q->id, .source = q->source, .ek = q->ek, .claim = claim};
     struct avow_webhook_answer answer;
@@ -131,18 +139,20 @@ enum avow_rc avow_outside_ask(struct avow_outside *o, const struct avow_outside_
                               struct avow_arena *arena, struct avow_claim *claim,
                               struct avow_err *err)
 {
-    bool open = !claim->trust.trusted && q->policy->ek == AVOW_EK_CERT_OR_WEBHOOK &&
-                q->policy->identity != AVOW_IDENTITY_IAK_IDEVID;
-    if (!o || (!o->conf.script && !(o->conf.webhook_url && open)))
+    const struct avow_judges judges = avow_enroll_judges(q->policy, &claim->trust);
+    bool script_decides = !judges.webhook && avow_enroll_is_open(q->policy, &claim->trust);
+    if (!judges.script && !judges.webhook)
         return AVOW_OK;
+    if (atomic_load(&o->stop))
+        return avow_err_set(err, AVOW_STATE, 0, "check script and webhook: stopping");
     struct slot *s = take_slot(o);
     if (!s)
         return avow_err_set(err, AVOW_STATE, 0, "check script and webhook: %u calls are under way",
                             o->conf.calls);
     enum avow_rc rc = AVOW_OK;
-    if (o->conf.script)
-        rc = ask_script(o, q, open && !o->conf.webhook_url, arena, claim, err);
-    if (!rc && o->conf.webhook_url && open && !claim->trust.refused)
+    if (judges.script)
+        rc = ask_script(o, q, script_decides, arena, claim, err);
+    if (!rc && judges.webhook && !claim->trust.refused)
         rc = ask_webhook(o, s, q, arena, claim, err);
     give_slot(o, s);
     return rc;

@@ -25,6 +25,9 @@ struct avow_outside;
 enum avow_rc avow_outside_new(const struct avow_outside_conf *conf, struct avow_outside **out,
                               struct avow_err *err) AVOW_MUST_CHECK;
 void avow_outside_free(struct avow_outside *o);
+/* Nobody is asked any more, and who is being asked is not waited for: calls that are under way end
+ * within about a second, with an error. NULL is fine. @thread any */
+void avow_outside_stop(struct avow_outside *o);
 AVOW_DEFINE_CLEANUP(struct avow_outside, avow_outside_free);
 
 struct avow_outside_question { /* borrowed */
@@ -33,9 +36,9 @@ struct avow_outside_question { /* borrowed */
     const struct avow_ek *ek;
     const struct avow_enroll_policy *policy;
 };
-/* Asks whom it concerns and notes the answer in claim->trust, from the arena. Errors: AVOW_STATE
- * (too many are asking), AVOW_UNREACHABLE, AVOW_TIMEOUT, AVOW_IO (no answer), AVOW_NOMEM. `o` NULL:
- * nobody is asked. @thread any, waits for outsiders */
+/* Asks those that have a say (avow_enroll_judges) and notes the answer in claim->trust, from the
+ * arena. Errors: AVOW_STATE (too many are asking, or _stop was called), AVOW_UNREACHABLE,
+ * AVOW_TIMEOUT, AVOW_IO (no answer), AVOW_NOMEM. @thread any, waits for outsiders */
 enum avow_rc avow_outside_ask(struct avow_outside *o, const struct avow_outside_question *q,
                               struct avow_arena *arena, struct avow_claim *claim,
                               struct avow_err *err) AVOW_MUST_CHECK;

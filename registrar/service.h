@@ -16,7 +16,7 @@
 struct avow_service { /* set up before the servers start, then only read */
     struct avow_store *store;
     struct avow_authorities *authorities;
-    struct avow_outside *outside; /* NULL: no check script and no webhook */
+    struct avow_outside *outside; /* policy.judges says whether it has any */
     struct avow_enroll_policy policy;
     uint64_t (*now_ms)(void);
     void (*changed)(void *arg); /* an identity is in the outbox; NULL: nobody waits */

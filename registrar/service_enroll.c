@@ -13,7 +13,7 @@
 
 #include "avow/base/banned.h"
 
-/* One body, the stored agent and its open challenges. */
+/* One body, the stored agent and its open challenges; those twice where outsiders are asked. */
 #define REQUEST_ARENA (4u * 1024u * 1024u)
 #define CREDENTIAL_MAGIC 0xBADCC0DEu /* tpm2-tools' credential file */
 #define CREDENTIAL_MAX 2048u
@@ -43,7 +43,7 @@ static void enrolling_init(struct enrolling *e, const struct avow_service *s, st
 
 static void enrolling_deinit(struct enrolling *e)
 {
-    for (size_t i = 0; i < e->stored.n_pending; i++)
+    for (size_t i = 0; i < AVOW_PENDING_PER_ID; i++) /* the second load may have found fewer */
         avow_wipe(e->stored.pending[i].secret, AVOW_SECRET_LEN);
     for (size_t i = 0; i < AVOW_CHANGES_MAX; i++)
         avow_wipe(e->out.changes[i].pending.secret, AVOW_SECRET_LEN);
@@ -115,29 +115,43 @@ static void log_decision(const struct enrolling *e, const char *what)
                      AVOW_KV_STRN("request", e->req->request_id));
 }
 
-/* Runs the transaction and, unless the answer is a challenge, answers. False: answered already. */
-static bool decide(struct enrolling *e, const char *what, step_fn step, const void *in,
-                   struct avow_server_reply *reply)
+/* False: the store failed, and that is answered. */
+static bool run_step(struct enrolling *e, const char *what, step_fn step, const void *in,
+                     struct avow_server_reply *reply)
 {
     struct avow_err err;
-    if (transact(e, step, in, &err)) {
-        avow_log_limited(ERROR, "store.failed", 60, AVOW_KV_STR("action", what), AVOW_KV_ERR(&err));
-        reply->reason = "store";
-        reply->retry_after_s = 30;
-        avow_reply_envelope(reply, 503, "the registrar's database is not available", NULL);
-        return false;
-    }
+    if (!transact(e, step, in, &err))
+        return true;
+    avow_log_limited(ERROR, "store.failed", 60, AVOW_KV_STR("action", what), AVOW_KV_ERR(&err));
+    reply->reason = "store";
+    reply->retry_after_s = 30;
+    avow_reply_envelope(reply, 503, "the registrar's database is not available", NULL);
+    return false;
+}
+
+/* Tells the world what was decided and, unless the answer is a challenge, answers. */
+static void conclude(const struct enrolling *e, const char *what, struct avow_server_reply *reply)
+{
     log_decision(e, what);
     reply->reason = e->out.reason;
     count_activation(e);
     if (agent_changed(e) && e->s->changed)
         e->s->changed(e->s->changed_arg);
     if (e->out.challenge)
-        return true;
+        return;
     if (e->out.status == 429 || e->out.status == 503)
         reply->retry_after_s = 30;
     avow_reply_envelope(reply, e->out.status, e->out.text, NULL);
-    return false;
+}
+
+/* Runs the transaction and, unless the answer is a challenge, answers. False: answered already. */
+static bool decide(struct enrolling *e, const char *what, step_fn step, const void *in,
+                   struct avow_server_reply *reply)
+{
+    if (!run_step(e, what, step, in, reply))
+        return false;
+    conclude(e, what, reply);
+    return e->out.challenge;
 }
 
 /* Answers a request that was refused before it got to the store: about us 503, else about the
@@ -240,9 +254,7 @@ static enum avow_rc judge(struct enrolling *e, struct registering *r,
     const struct avow_trust_stores stores = avow_authority_stores(set);
     enum avow_rc rc = judge_certs(e, r, body, &stores, err);
     avow_authorities_release(e->s->authorities, set);
-    const struct avow_outside_question q = {
-        .id = e->id, .source = e->req->source, .ek = r->ek, .policy = &e->s->policy};
-    return rc ? rc : avow_outside_ask(e->s->outside, &q, &e->arena, &r->in.claim, err);
+    return rc;
 }
 
 static enum avow_rc prepare(struct enrolling *e, struct registering *r, struct avow_err *err)
@@ -323,20 +335,50 @@ static void activate_step(struct enrolling *e, const void *in)
     avow_enroll_activate(&e->view, in, &e->out);
 }
 
+/* The operator's judges about a TPM that has proven itself; the store is not locked meanwhile. */
+static enum avow_rc ask_judges(struct enrolling *e, struct avow_claim *claim, struct avow_err *err)
+{
+    AVOW_CLEANUP(avow_ek_free) struct avow_ek *ek = NULL;
+    enum avow_rc rc = avow_ek_parse(claim->ek_public, &ek, err);
+    const struct avow_outside_question q = {
+        .id = e->id, .source = e->req->source, .ek = ek, .policy = &e->s->policy};
+    return rc ? rc : avow_outside_ask(e->s->outside, &q, &e->arena, claim, err);
+}
+
+static void activate(struct enrolling *e, struct avow_activate_in *in,
+                     struct avow_server_reply *reply)
+{
+    struct avow_err err;
+    if (!run_step(e, "activate", activate_step, in, reply))
+        return;
+    struct avow_claim claim = e->out.claim;
+    if (e->out.ask) {
+        memcpy(in->digest, e->out.digest, sizeof in->digest);
+        if (ask_judges(e, &claim, &err)) {
+            refuse(e, "activate", &err, reply);
+            return;
+        }
+        in->judged = &claim.trust;
+        if (!run_step(e, "activate", activate_step, in, reply))
+            return;
+    }
+    conclude(e, "activate", reply);
+}
+
 void avow_service_activate(const struct avow_service *s, struct avow_str id,
                            const struct avow_server_request *req, struct avow_server_reply *reply)
 {
     AVOW_CLEANUP_VAL(enrolling_deinit) struct enrolling e;
-    uint8_t tag[AVOW_TAG_LEN];
+    struct avow_activate_in in = {.judged = NULL};
     struct avow_err err;
     enrolling_init(&e, s, id, req);
     enum avow_rc rc = check_content_type(req, &err);
     if (!rc)
-        rc = avow_activate_request_parse(req->body, tag, &err);
+        rc = avow_activate_request_parse(req->body, in.tag, &err);
     if (rc)
         refuse(&e, "activate", &err, reply);
     else
-        (void)decide(&e, "activate", activate_step, tag, reply);
+        activate(&e, &in, reply);
 }
 
 static void allow_step(struct enrolling *e, const void *in)

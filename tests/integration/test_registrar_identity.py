@@ -73,11 +73,23 @@ class Host(Registrar):
 
     lab: Lab
 
-    def answer(self, blob: str, agent: str, ek="rsa", ak=None, **kw):
+    def tag(self, blob: str, agent: str, ek="rsa", ak=None) -> str:
         chip = self.lab.chip
         secret = chip.open_credential(base64.b64decode(blob), self.lab.eks[ek], ak or self.lab.ak, ek in LOW)
-        tag = hmac.new(base64.b64encode(secret), agent.encode(), hashlib.sha384).hexdigest()
-        return self.activate(agent, tag, **kw)
+        return hmac.new(base64.b64encode(secret), agent.encode(), hashlib.sha384).hexdigest()
+
+    def answer(self, blob: str, agent: str, ek="rsa", ak=None, **kw):
+        return self.activate(agent, self.tag(blob, agent, ek, ak), **kw)
+
+    def challenge(self, agent: str, body: dict) -> str:
+        """The tag that answers it."""
+        answer = self.register(agent, body)
+        assert answer.status == 200, answer.body
+        return self.tag(answer.results["blob"], agent)
+
+    def judged(self, agent: str, body: dict):
+        """The answer to a TPM that has proven itself."""
+        return self.activate(agent, self.challenge(agent, body))
 
     def join(self, agent: str, ek="rsa", ak=None, **changes):
         """Register and activate; 200 or an AssertionError."""
@@ -383,14 +395,15 @@ esac
     assert "pwd=/ fds=0 1 2 3 " in seen.read_text()  # 3 is that of ls
 
     before = reg.records()
-    answer = reg.register("bad", lab.body())
+    answer = reg.judged("bad", lab.body())
     assert (answer.status, answer.json["status"]) == (
         403, "the EK is refused: the check script ended with status 3: not one of ours"
     )  # fmt: skip
-    killed = reg.register("killed", lab.body()).json["status"]
+    killed = reg.judged("killed", lab.body()).json["status"]
     assert killed.startswith("the EK is refused: the check script ended by signal 9")
+    tag = reg.challenge("hang", lab.body())
     start = time.monotonic()
-    answer = reg.register("hang", lab.body())
+    answer = reg.activate("hang", tag)
     assert (answer.status, answer.json["status"]) == (503, "nobody can say now whether this EK is genuine")
     assert int(answer.headers["retry-after"]) > 0
     assert 1.4 < time.monotonic() - start < 10
@@ -414,7 +427,17 @@ def test_check_script_alone_decides_with_cert_or_webhook(lab, serve, tmp_path):
     reg = serve([], ek_check_script=path, ek_policy="cert-or-webhook")
     reg.join("friend", ekcert=None)
     assert reg.trust("friend") == ("check-script", 1, "the check script ended with status 0")
-    reg.refuses("foe", lab.body(), 403, "the EK is refused: the check script ended with status 1")
+    denied(reg, "foe", lab.body(), "the EK is refused: the check script ended with status 1")
+
+
+def denied(reg: Host, agent: str, body: dict, text: str) -> None:
+    """Proven, and refused by a judge; the records have not changed, and the challenge is spent."""
+    before, tag = reg.records(), reg.challenge(agent, body)
+    answer = reg.activate(agent, tag)
+    assert (answer.status, answer.json["status"], answer.json["results"]) == (403, text, {})
+    assert "retry-after" not in answer.headers
+    assert reg.records() == before and reg.rows("SELECT * FROM pending WHERE id = ?", agent) == []
+    assert reg.activate(agent, tag).status in (400, 404)
 
 
 class Judge:
@@ -480,12 +503,56 @@ def test_webhook_decides_what_certificates_do_not(lab, serve, judge):
     assert asked["ek_name"] == "000b" + hashlib.sha256(lab.eks["rsa"].public[2:]).hexdigest()
 
     judge.answers = [(200, {"decision": "deny", "reason": "unknown\u0007 batch"})]
-    reg.refuses("allowed", lab.body(ekcert=pem(lab.good)), 403, "the EK is refused: the operator's webhook denies it: "
-                "unknown? batch")  # fmt: skip
+    count = len(judge.asked)
+    denied(reg, "allowed", lab.body(ekcert=pem(lab.good)), "the EK is refused: the operator's webhook denies it: unknown? batch")
+    assert len(judge.asked) == count + 1  # a repeat of the tag asks nobody
     busy = {"decision": "allow", "reason": "second try"}
     judge.answers = [(500, b""), (429, b""), (200, busy)]
     reg.join("again", ekcert=None)
     assert reg.trust("again")[2] == "the operator's webhook allows it: second try"
+
+
+def test_webhook_is_asked_about_proven_tpms_only(lab, serve, judge):
+    """Whoever can send requests must not make us send others."""
+    reg = serve([], ek_policy="cert-or-webhook", webhook_url=judge.url, webhook_ca=judge.ca_file)
+    for i in range(30):  # registrations, with and without a certificate, and tags that are guessed
+        assert reg.register(f"host-{i}", lab.body(ekcert=None if i % 2 else pem(lab.good))).status == 200
+        assert reg.activate(f"host-{i}", f"{i:096x}").status == 400
+    assert reg.register("host-0", lab.body(ekcert="AAAA")).status == 400
+    other = reg.register("host-0", lab.body(ekcert=None, ek_tpm="AAAA"))
+    assert other.status == 400 and judge.asked == []
+    reg.join("host-31", ekcert=None)
+    assert [q["agent_id"] for q in judge.asked] == ["host-31"]
+    expired = serve([], ek_policy="cert-or-webhook", webhook_url=judge.url, webhook_ca=judge.ca_file, challenge_ms=1000)
+    tag = expired.challenge("late", lab.body(ekcert=None))
+    time.sleep(1.1)
+    assert expired.activate("late", tag).status == 400 and len(judge.asked) == 1
+
+
+@pytest.mark.parametrize("who", ["webhook", "script"])
+def test_stop_does_not_wait_for_a_judge(lab, serve, judge, tmp_path, who):
+    settings = {"webhook_url": judge.url, "webhook_ca": judge.ca_file, "webhook_timeout_ms": 30000}
+    if who == "script":
+        settings = {"ek_check_script": script(tmp_path, f"echo $$ >{tmp_path}/child; sleep 600\n"), "ek_check_timeout_ms": 30000}
+    reg = serve([], ek_policy="cert-or-webhook", **settings)
+    judge.answers = [(0, 12)]
+    tag, got = reg.challenge("host-1", lab.body(ekcert=None)), []
+    asking = threading.Thread(target=lambda: got.append(reg.activate("host-1", tag)))
+    asking.start()
+    end = time.monotonic() + 10
+    while not judge.asked and not (tmp_path / "child").exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    start = time.monotonic()
+    assert reg.stop() == 0
+    assert time.monotonic() - start < 3
+    asking.join()
+    assert got[0].status == 503 and "retry-after" in got[0].headers  # answered, and it comes again
+    if who == "script":
+        ends(tmp_path / "child")
+    reg.start()
+    judge.answers = [(200, {"decision": "allow"})]
+    assert who == "script" or reg.activate("host-1", tag).status == 200  # the challenge outlived us
 
 
 def test_webhook_without_a_decision_is_neither_yes_nor_no(lab, serve, judge, tmp_path):
@@ -502,19 +569,21 @@ def test_webhook_without_a_decision_is_neither_yes_nor_no(lab, serve, judge, tmp
         "too long": ([(200, b'{"decision":"allow","x":"' + b"y" * 20000 + b'"}')], 1),
         "too late": ([(0, 0.8)], 2),
     }
+    tag = reg.challenge("host-1", lab.body(ekcert=None))
     for name, (answers, tries) in cases.items():
         judge.answers, asked = answers, len(judge.asked)
-        answer = reg.refuses("host-1", lab.body(ekcert=None), 503, "nobody can say now whether this EK is genuine")
-        assert "retry-after" in answer.headers
+        answer = reg.activate("host-1", tag)
+        assert (answer.status, answer.json["status"]) == (503, "nobody can say now whether this EK is genuine")
+        assert "retry-after" in answer.headers and reg.records() == []
         assert len(judge.asked) - asked == tries, name
     judge.answers = [(200, {"decision": "allow"})]
-    reg.join("host-1", ekcert=None)
+    assert reg.activate("host-1", tag).status == 200  # the same answer to the same challenge
 
     # Another CA vouches for the judge: it is not asked.
     stranger = tmp_path / "stranger.pem"
     stranger.write_text(pem(Authority("stranger").cert))
     other, asked = serve([], webhook_ca=stranger, **settings), len(judge.asked)
-    other.refuses("host-1", lab.body(ekcert=None), 503, "nobody can say now whether this EK is genuine")
+    assert other.judged("host-1", lab.body(ekcert=None)).status == 503
     assert len(judge.asked) == asked
 
 
@@ -522,9 +591,10 @@ def test_judges_are_never_asked_by_more_than_configured(lab, serve, judge):
     reg = serve([], ek_policy="cert-or-webhook", webhook_url=judge.url, webhook_ca=judge.ca_file, judge_calls=2)
     judge.answers = [(0, 1.0)]
     answers = []
+    tags = [reg.challenge(f"host-{i}", lab.body(ekcert=None)) for i in range(5)]
 
     def ask(i):
-        answers.append(reg.register(f"host-{i}", lab.body(ekcert=None)).status)
+        answers.append(reg.activate(f"host-{i}", tags[i]).status)
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
     for t in threads:
@@ -534,7 +604,7 @@ def test_judges_are_never_asked_by_more_than_configured(lab, serve, judge):
     for t in threads:
         t.join()
     assert sorted(answers) == [200, 200, 503, 503] and len(judge.asked) == 2
-    assert ask(5) is None and answers[-1] == 200
+    assert ask(4) is None and answers[-1] == 200
 
 
 # --- Device identities

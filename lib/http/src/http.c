@@ -21,6 +21,7 @@ struct avow_http {
     char *ca_file, *cert_file, *key_file; /* owned; NULL: none */
     unsigned timeout_ms;
     size_t response_max;
+    const atomic_bool *cancel; /* borrowed; NULL: none */
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -90,6 +91,7 @@ enum avow_rc avow_http_new(const struct avow_http_opts *opts, struct avow_http *
         return avow_err_set(err, AVOW_NOMEM, 0, "HTTP client");
     h->timeout_ms = opts->timeout_ms ? opts->timeout_ms : TIMEOUT_DEFAULT_MS;
     h->response_max = opts->response_max ? opts->response_max : RESPONSE_DEFAULT_MAX;
+    h->cancel = opts->cancel;
     h->curl = curl_easy_init();
     /* "Expect:" would cost a round trip for each large body, which no server of ours needs. */
     if (!h->curl || !keep(&h->ca_file, opts->ca_file) || !keep(&h->cert_file, opts->cert_file) ||
@@ -136,6 +138,24 @@ static size_t receive_header(char *data, size_t size, size_t n, void *arg)
     }
     r->headers_left -= size * n;
     return size * n;
+}
+
+/* libcurl calls it whenever something moves, and about once a second while nothing does. */
+static int look_at_cancel(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    const struct avow_http *h = arg;
+    (void)a, (void)b, (void)c, (void)d;
+    return atomic_load(h->cancel) ? 1 : 0;
+}
+
+static CURLcode configure_cancel(struct avow_http *h)
+{
+    if (!h->cancel)
+        return CURLE_OK;
+    CURLcode c = curl_easy_setopt(h->curl, CURLOPT_NOPROGRESS, 0L);
+    if (!c)
+        c = curl_easy_setopt(h->curl, CURLOPT_XFERINFOFUNCTION, look_at_cancel);
+    return c ? c : curl_easy_setopt(h->curl, CURLOPT_XFERINFODATA, h);
 }
 
 static CURLcode configure_tls(struct avow_http *h)
@@ -199,6 +219,8 @@ static CURLcode configure(struct avow_http *h, const char *method, const char *u
         c = curl_easy_setopt(h->curl, CURLOPT_HEADERFUNCTION, receive_header);
     if (!c)
         c = curl_easy_setopt(h->curl, CURLOPT_HEADERDATA, r);
+    if (!c)
+        c = configure_cancel(h);
     return c ? c : configure_tls(h);
 }
 

@@ -20,8 +20,12 @@ static const struct avow_enroll_policy tofu = {.ek = AVOW_EK_TRUST_ON_FIRST_USE,
                                                .challenge_ms = LIFE};
 static const struct avow_enroll_policy as_keylime = {
     .ek = AVOW_EK_REQUIRE_CERT, .refuse_ak_change = true, .challenge_ms = LIFE};
-static const struct avow_enroll_policy webhook = {.ek = AVOW_EK_CERT_OR_WEBHOOK,
-                                                  .challenge_ms = LIFE};
+static const struct avow_enroll_policy no_judge = {.ek = AVOW_EK_CERT_OR_WEBHOOK,
+                                                   .challenge_ms = LIFE};
+static const struct avow_enroll_policy webhook = {
+    .ek = AVOW_EK_CERT_OR_WEBHOOK, .judges = {.webhook = true}, .challenge_ms = LIFE};
+static const struct avow_enroll_policy tofu_script = {
+    .ek = AVOW_EK_TRUST_ON_FIRST_USE, .judges = {.script = true}, .challenge_ms = LIFE};
 
 static const uint8_t ek_a[] = "EK-A", ek_b[] = "EK-B", ak_a[] = "AK-A", ak_b[] = "AK-B";
 static const uint8_t cert_a[] = "CERT-A";
@@ -46,6 +50,7 @@ struct world {
     struct avow_agent agent;
     struct avow_pending pending[AVOW_PENDING_PER_ID];
     struct avow_register_in in;
+    struct avow_activate_in proof;
     struct avow_enroll_view v;
     struct avow_enroll_out out;
 };
@@ -107,9 +112,8 @@ static void do_register(struct world *w)
 
 static unsigned do_activate(struct world *w, const uint8_t secret[AVOW_SECRET_LEN])
 {
-    uint8_t tag[AVOW_TAG_LEN];
-    assert_true(avow_enroll_tag(secret, w->v.id, tag));
-    avow_enroll_activate(&w->v, tag, &w->out);
+    assert_true(avow_enroll_tag(secret, w->v.id, w->proof.tag));
+    avow_enroll_activate(&w->v, &w->proof, &w->out);
     world_apply(w);
     return w->out.status;
 }
@@ -132,8 +136,10 @@ static void test_register__table__status_and_reason(void **state)
         {"new", AVOW_AGENT_NONE, &strict, ek_a, ak_a, true, AVOW_CERT_GIVEN, 200, "challenged"},
         {"new, untrusted", AVOW_AGENT_NONE, &strict, ek_a, ak_a, false, AVOW_CERT_GIVEN, 403,
          "ek_untrusted"},
-        {"new, no webhook there", AVOW_AGENT_NONE, &webhook, ek_a, ak_a, false, AVOW_CERT_NULL, 403,
-         "ek_untrusted"},
+        {"new, no webhook there", AVOW_AGENT_NONE, &no_judge, ek_a, ak_a, false, AVOW_CERT_NULL,
+         403, "ek_untrusted"},
+        {"new, a webhook may trust it yet", AVOW_AGENT_NONE, &webhook, ek_a, ak_a, false,
+         AVOW_CERT_NULL, 200, "challenged"},
         {"new, untrusted, first use", AVOW_AGENT_NONE, &tofu, ek_a, ak_a, false, AVOW_CERT_NULL,
          200, "challenged"},
         {"same again", AVOW_AGENT_ACTIVE, &strict, ek_a, ak_a, true, AVOW_CERT_GIVEN, 200,
@@ -369,11 +375,10 @@ static void test_activate__tag_for_another_id__400(void **state)
 {
     (void)state;
     struct world w;
-    uint8_t tag[AVOW_TAG_LEN];
     world_init(&w, AVOW_AGENT_NONE);
     do_register(&w);
-    assert_true(avow_enroll_tag(w.in.secret, AVOW_STR_LIT("host-2"), tag));
-    avow_enroll_activate(&w.v, tag, &w.out);
+    assert_true(avow_enroll_tag(w.in.secret, AVOW_STR_LIT("host-2"), w.proof.tag));
+    avow_enroll_activate(&w.v, &w.proof, &w.out);
     assert_int_equal(w.out.status, 400);
 }
 
@@ -547,19 +552,116 @@ static void test_register__identity_modes__what_suffices(void **state)
         }
 }
 
-static void test_register__refused_by_a_judge__beats_every_policy(void **state)
+/* --- The operator's judges */
+
+/* The judges say yes or no to what the last activation asked about. */
+static unsigned judge(struct world *w, bool yes)
+{
+    static struct avow_ek_trust word;
+    word = (struct avow_ek_trust){.rule = AVOW_STR_LIT(AVOW_RULE_WEBHOOK),
+                                  .trusted = yes,
+                                  .refused = !yes,
+                                  .detail = AVOW_STR_LIT("its word"),
+                                  .time_ms = NOW};
+    memcpy(w->proof.digest, w->out.digest, sizeof w->proof.digest);
+    w->proof.judged = &word;
+    return do_activate(w, w->in.secret);
+}
+
+static void world_asking(struct world *w, enum avow_agent_status stored)
+{
+    world_init(w, stored);
+    w->v.policy = &webhook;
+    w->in.claim = claim(ek_a, ak_b, false);
+    do_register(w);
+    assert_int_equal(w->out.status, 200);
+}
+
+static void test_activate__judge__asked_after_the_tpm_proved_itself_only(void **state)
+{
+    (void)state;
+    struct world w;
+    uint8_t other[AVOW_SECRET_LEN] = {1};
+    world_asking(&w, AVOW_AGENT_NONE);
+    assert_false(w.out.ask);
+    assert_int_equal(do_activate(&w, other), 400);
+    assert_false(w.out.ask);
+    assert_int_equal(do_activate(&w, w.in.secret), 503);
+    assert_true(w.out.ask);
+    assert_int_equal(w.out.n_changes, 0);
+    assert_true(avow_bytes_eq(w.out.claim.ak_public, avow_bytes_make(ak_b, 4)));
+    assert_int_equal(judge(&w, true), 200);
+    assert_true(w.agent.status == AVOW_AGENT_ACTIVE && w.agent.claim.trust.trusted);
+    assert_true(avow_str_is(w.agent.claim.trust.rule, AVOW_RULE_WEBHOOK));
+}
+
+static void test_activate__judge_says_no__challenge_is_used_up_and_record_stays(void **state)
+{
+    (void)state;
+    struct world w;
+    world_asking(&w, AVOW_AGENT_ACTIVE);
+    struct avow_agent before = w.agent;
+    assert_int_equal(do_activate(&w, w.in.secret), 503);
+    assert_int_equal(judge(&w, false), 403);
+    assert_string_equal(w.out.reason, "trust_refused");
+    assert_memory_equal(&before, &w.agent, sizeof before);
+    assert_int_equal(w.v.n_pending, 0);
+    assert_int_equal(do_activate(&w, w.in.secret), 400); /* nobody is asked again */
+    assert_false(w.out.ask);
+}
+
+static void test_activate__word_about_another_request__does_not_count(void **state)
+{
+    (void)state;
+    struct world w;
+    world_asking(&w, AVOW_AGENT_NONE);
+    assert_int_equal(do_activate(&w, w.in.secret), 503);
+    w.out.digest[0] ^= 1;
+    assert_int_equal(judge(&w, true), 503);
+    assert_true(w.out.ask);
+    assert_int_equal(w.agent.status, AVOW_AGENT_NONE);
+}
+
+static void test_activate__certificate_proves_it__webhook_is_not_asked(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, AVOW_AGENT_NONE);
+    w.v.policy = &webhook;
+    do_register(&w);
+    assert_int_equal(do_activate(&w, w.in.secret), 200);
+    assert_false(w.out.ask);
+}
+
+static void test_activate__refused_by_a_judge__beats_every_policy(void **state)
 {
     (void)state;
     struct world w;
     world_init(&w, AVOW_AGENT_ACTIVE);
-    w.v.policy = &tofu;
-    w.in.cert = AVOW_CERT_ABSENT; /* the stored trust must not come back */
-    w.in.claim.trust.trusted = false;
-    w.in.claim.trust.refused = true;
+    w.v.policy = &tofu_script;
     do_register(&w);
-    assert_int_equal(w.out.status, 403);
-    assert_string_equal(w.out.reason, "trust_refused");
-    assert_int_equal(w.out.n_changes, 0);
+    assert_int_equal(do_activate(&w, w.in.secret), 503);
+    assert_true(w.out.ask);
+    assert_int_equal(judge(&w, false), 403);
+    assert_int_equal(w.agent.generation, 7);
+}
+
+static void test_register__certificate_left_out__judge_is_asked_again(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, AVOW_AGENT_ACTIVE);
+    w.v.policy = &webhook;
+    w.agent.claim.trust.rule = AVOW_STR_LIT(AVOW_RULE_WEBHOOK);
+    w.in.cert = AVOW_CERT_ABSENT;
+    w.in.claim.ek_certs = (struct avow_bytes){0};
+    w.in.claim.trust.trusted = false;
+    do_register(&w);
+    assert_int_equal(do_activate(&w, w.in.secret), 503);
+    assert_true(w.out.ask);
+    w.v.policy = &strict; /* no judge any more: its old word stands */
+    do_register(&w);
+    assert_int_equal(w.out.status, 200);
 }
 
 static const struct avow_enroll_policy device_only = {
@@ -767,7 +869,12 @@ int main(void)
         cmocka_unit_test(test_activate__two_challenges__the_answered_request_counts),
         cmocka_unit_test(test_remove__table),
         cmocka_unit_test(test_register__identity_modes__what_suffices),
-        cmocka_unit_test(test_register__refused_by_a_judge__beats_every_policy),
+        cmocka_unit_test(test_activate__judge__asked_after_the_tpm_proved_itself_only),
+        cmocka_unit_test(test_activate__judge_says_no__challenge_is_used_up_and_record_stays),
+        cmocka_unit_test(test_activate__word_about_another_request__does_not_count),
+        cmocka_unit_test(test_activate__certificate_proves_it__webhook_is_not_asked),
+        cmocka_unit_test(test_activate__refused_by_a_judge__beats_every_policy),
+        cmocka_unit_test(test_register__certificate_left_out__judge_is_asked_again),
         cmocka_unit_test(test_register__device_left_out__counts_with_the_same_ak_only),
         cmocka_unit_test(test_register__bad_certificate__is_not_saved_by_the_stored_one),
         cmocka_unit_test(test_activate__another_device_after_the_leave__is_refused),

@@ -5,12 +5,16 @@
 #include "avow/base/buf.h"
 #include "avow/base/cleanup.h"
 
+#include <stdatomic.h>
+
 struct avow_http_opts {
     const char *ca_file;   /* the only authorities believed; NULL: https uses the system store */
     const char *cert_file; /* client certificate, NULL: none */
     const char *key_file;
-    unsigned timeout_ms; /* whole request; 0: 10 000 */
-    size_t response_max; /* 0: 1 MiB */
+    unsigned timeout_ms;       /* whole request; 0: 10 000 */
+    size_t response_max;       /* 0: 1 MiB */
+    const atomic_bool *cancel; /* true: a request under way ends within a second, AVOW_UNREACHABLE;
+                                  NULL: never; borrowed */
 };
 struct avow_http;
 /* Errors: AVOW_CONFIG (a file that cannot be read, a certificate without its key), AVOW_NOMEM. */
