@@ -23,6 +23,9 @@
 #define PATH_LIMIT 4096u
 #define CA_DAYS 3650u
 #define LEAF_DAYS 825u
+#define DAY_MS 86400000u
+#define REBASE_INTERVAL_MS (3u * DAY_MS)
+#define PARTITIONS_DEFAULT 64u
 
 struct init_opts {
     const char *dir;
@@ -206,7 +209,7 @@ static struct avow_bundle plan_bundle(const struct init_opts *o)
                                 .validity_ms = (uint32_t)o->validity_ms,
                                 .verdict_refresh_ms = (uint32_t)o->verdict_refresh_ms,
                                 .min_interval_ms = (uint32_t)o->min_interval_ms,
-                                .rebase_interval_ms = 72u * 3600u * 1000u,
+                                .rebase_interval_ms = REBASE_INTERVAL_MS,
                                 .first_contact_ms = 24u * 3600u * 1000u,
                                 .policy_grace_ms = 3600u * 1000u,
                                 .resync_burst = 3,
@@ -470,14 +473,12 @@ static enum avow_rc init_all(struct init_opts *o, struct avow_err *err)
     return rc;
 }
 
-#define DAY_MS 86400000u
-
 enum avow_exit avow_cmd_init(struct avow_cli *cli, int argc, char **argv)
 {
     struct init_opts o = {.prefix = "avow.",
                           .bootstrap = "127.0.0.1:9092",
                           .registrar_url = "http://127.0.0.1:8890",
-                          .partitions = 64,
+                          .partitions = PARTITIONS_DEFAULT,
                           .epoch_ms = 10000,
                           .heartbeat_ms = 20000,
                           .silent_after_ms = 70000,

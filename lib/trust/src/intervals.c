@@ -5,7 +5,11 @@
 #include "avow/base/banned.h"
 
 #define SECOND_MS 1000u
+#define EPOCH_MIN_MS SECOND_MS
+#define EPOCH_MAX_MS (300u * SECOND_MS)
 #define DAY_MS 86400000u
+#define HEARTBEAT_MIN_MS SECOND_MS
+#define HEARTBEAT_MAX_MS DAY_MS
 
 /* PROTOCOL B6: one row per field with limits of its own. */
 static enum avow_rc check_range(const char *name, uint32_t value, uint32_t min, uint32_t max,
@@ -24,8 +28,8 @@ static enum avow_rc check_ranges(const struct avow_bundle *b, struct avow_err *e
         const char *name;
         uint32_t value, min, max;
     } rows[] = {
-        {"epoch_ms", b->epoch_ms, SECOND_MS, 300 * SECOND_MS},
-        {"heartbeat_ms", b->heartbeat_ms, SECOND_MS, DAY_MS},
+        {"epoch_ms", b->epoch_ms, EPOCH_MIN_MS, EPOCH_MAX_MS},
+        {"heartbeat_ms", b->heartbeat_ms, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS},
         {"verdict_refresh_ms", b->verdict_refresh_ms, 1, DAY_MS},
         {"min_interval_ms", b->min_interval_ms, 0, b->heartbeat_ms},
     };
