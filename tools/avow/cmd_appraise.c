@@ -224,6 +224,8 @@ enum avow_exit avow_cmd_appraise(struct avow_cli *cli, int argc, char **argv)
                   "hashes and banks, of sha1, sha256, sha384, sha512 (default: all but sha1)"),
         AVOW_FLAG("--allow-padded", &a.demands.allow_padded,
                   "accept a bank that IMA extends with padded SHA-1"),
+        AVOW_FLAG("--allow-violations", &a.demands.allow_violations,
+                  "accept measurement violations"),
         AVOW_TEXT("--state-in", &a.state_in, "FILE", "continue from what a call before left"),
         AVOW_TEXT("--state-out", &a.state_out, "FILE", "leave it for the next call"),
     };

@@ -118,6 +118,8 @@ enum avow_exit avow_cmd_ima(struct avow_cli *cli, int argc, char **argv)
         AVOW_TEXT("--severity", &i.demands.severity, "FILE", "label findings by it"),
         AVOW_FLAG("--allow-padded", &i.demands.allow_padded,
                   "accept a bank that IMA extends with padded SHA-1"),
+        AVOW_FLAG("--allow-violations", &i.demands.allow_violations,
+                  "accept measurement violations"),
         AVOW_TEXT("--bank", &i.bank, "ALG", "of --pcr10 (default: by its length, else sha256)"),
         AVOW_TEXT("--pcr10", &i.pcr10, "HEX", "the value that the list must lead to"),
         AVOW_LIST("--boot-aggregate", &i.aggregates, "HEX",

@@ -291,14 +291,15 @@ enum avow_rc avow_offline_demands_read(const struct avow_offline_options *o,
 {
     static const uint16_t ima_pcrs[] = {10};
     *out = (struct avow_offline_demands){
-        .enrollment = {
-            .key = AVOW_STR_LIT("offline"),
-            .generation = 1,
-            .status = AVOW_ENROLL_STATUS_ACTIVE,
-            .ima_pcrs = ima_pcrs,
-            .ima_pcrs_count = AVOW_ARRAY_LEN(ima_pcrs),
-            .flags = {.allow_padded = o->allow_padded, .check_signatures = o->check_signatures},
-            .metadata = AVOW_STR_LIT("{}")}};
+        .enrollment = {.key = AVOW_STR_LIT("offline"),
+                       .generation = 1,
+                       .status = AVOW_ENROLL_STATUS_ACTIVE,
+                       .ima_pcrs = ima_pcrs,
+                       .ima_pcrs_count = AVOW_ARRAY_LEN(ima_pcrs),
+                       .flags = {.allow_padded = o->allow_padded,
+                                 .allow_violations = o->allow_violations,
+                                 .check_signatures = o->check_signatures},
+                       .metadata = AVOW_STR_LIT("{}")}};
     out->policy.heads = out->heads;
     enum avow_rc rc = read_algorithms(o, out, err);
     if (!rc && (o->boot_policy || o->refstate))

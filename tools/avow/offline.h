@@ -31,7 +31,7 @@ struct avow_offline_options {
     const char *runtime_policy, *boot_policy, *refstate, *tpm_policy, *severity;
     const char *accept_signing, *accept_hash;
     struct avow_opt_list keys, keyrings;
-    bool check_signatures, allow_padded;
+    bool check_signatures, allow_padded, allow_violations;
 };
 /* The options as an enrolment says them. */
 struct avow_offline_demands {

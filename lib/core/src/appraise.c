@@ -90,7 +90,8 @@ static enum avow_rc finish(struct avow_appraisal *a, struct avow_appraise_out *o
     result->findings = l->items;
     result->contexts = l->contexts;
     result->ids = l->ids;
-    result->findings_count = l->count;
+    result->findings_count =
+        l->count < AVOW_APPRAISE_FINDINGS_MAX ? l->count : AVOW_APPRAISE_FINDINGS_MAX;
     result->findings_total = l->total;
     memcpy(result->values, a->values, sizeof result->values);
     result->next = *ev->next;

@@ -69,7 +69,7 @@ static void put(void *arg, const struct avow_boot_complaint *c)
 
 static bool has_room(const struct judging *j)
 {
-    return j->ev->findings.count < j->ev->findings.limit;
+    return !avow_finding_list_is_full(&j->ev->findings);
 }
 
 /* --- Events --- */

@@ -39,16 +39,20 @@
 /* Nowhere in particular. */
 #define AVOW_FINDING_NOWHERE ((struct avow_finding_context){.entry = -1, .event = -1, .pcr = -1})
 
-/* finding_list.c: findings of the current run, in order of discovery, without repetitions, the
- * first `limit` kept. */
+/* finding_list.c: findings of the current run, in order of discovery, without repetitions: those of
+ * the prior state, and the first `limit` of the evidence at hand. What the evidence at hand shows
+ * is kept whatever becomes of the past, and a list full of old findings hides none of it. */
 struct avow_finding_list {
     struct avow_arena *arena;
     const struct avow_severity *severity; /* NULL: the usual labels */
     struct avow_finding *items;
     struct avow_finding_context *contexts; /* of items; those of the prior state have none */
     enum avow_finding_id *ids;             /* of items; AVOW_FINDING_COUNT: not of this table */
+    bool *of_now;                          /* of items; found in the evidence at hand */
     struct avow_finding_context at; /* where the walk is: copied with each finding, but the path */
     size_t count, room, limit;
+    size_t old;       /* items that are not of_now */
+    uint32_t counted; /* of the evidence at hand, and not kept */
     uint32_t total;
     bool nomem;
 };
@@ -58,7 +62,9 @@ void avow_finding_list_init(struct avow_finding_list *l, struct avow_arena *aren
  * out of memory. */
 void avow_finding_list_put(struct avow_finding_list *l, enum avow_finding_id id, const char *where,
                            const char *detail);
-/* True if no more are kept; then one is counted. */
+/* No more of this evidence are kept. */
+bool avow_finding_list_is_full(const struct avow_finding_list *l);
+/* The same; then one is counted. */
 bool avow_finding_list_count_only(struct avow_finding_list *l);
 /* AVOW_FIND(ev, IMA_VIOLATION, where, "format", ...): the texts are only made when they are kept,
  * so that a list full of bad entries costs no memory. */
@@ -70,6 +76,8 @@ bool avow_finding_list_count_only(struct avow_finding_list *l);
     } while (0)
 /* Keeps only those for which `keep` is true. */
 void avow_finding_list_filter(struct avow_finding_list *l, bool (*keep)(enum avow_finding_id id));
+/* The same, but of those of the past only. */
+void avow_finding_list_forget(struct avow_finding_list *l, bool (*keep)(enum avow_finding_id id));
 bool avow_finding_list_has(const struct avow_finding_list *l, enum avow_finding_id id);
 /* Copies what a state may hold of the list into its arrays. */
 bool avow_finding_list_store(const struct avow_finding_list *l, struct avow_state *next);

@@ -11,12 +11,13 @@
 /* A host without findings, as most are, costs nothing. */
 static bool make_room(struct avow_finding_list *l)
 {
-    size_t room = l->count < AVOW_FINDINGS_KEPT ? AVOW_FINDINGS_KEPT : l->limit;
-    room = room < l->limit ? room : l->limit;
+    size_t most = l->limit + AVOW_FINDINGS_KEPT;
+    size_t room = l->count < AVOW_FINDINGS_KEPT ? AVOW_FINDINGS_KEPT : most;
     struct avow_finding *items = avow_arena_alloc(l->arena, room, sizeof *items);
     struct avow_finding_context *contexts = avow_arena_alloc(l->arena, room, sizeof *contexts);
     enum avow_finding_id *ids = avow_arena_alloc(l->arena, room, sizeof *ids);
-    if (!items || !contexts || !ids) {
+    bool *of_now = avow_arena_alloc(l->arena, room, sizeof *of_now);
+    if (!items || !contexts || !ids || !of_now) {
         l->nomem = true;
         return false;
     }
@@ -24,10 +25,12 @@ static bool make_room(struct avow_finding_list *l)
         items[i] = l->items[i];
         contexts[i] = l->contexts[i];
         ids[i] = l->ids[i];
+        of_now[i] = l->of_now[i];
     }
     l->items = items;
     l->contexts = contexts;
     l->ids = ids;
+    l->of_now = of_now;
     l->room = room;
     return true;
 }
@@ -42,13 +45,15 @@ static enum avow_finding_id id_of(struct avow_str text)
 }
 
 static bool append(struct avow_finding_list *l, enum avow_finding_id id,
-                   const struct avow_finding *f, const struct avow_finding_context *at)
+                   const struct avow_finding *f, bool of_now)
 {
     if (l->count == l->room && !make_room(l))
         return false;
     l->items[l->count] = *f;
-    l->contexts[l->count] = *at;
+    l->contexts[l->count] = l->at;
+    l->of_now[l->count] = of_now;
     l->ids[l->count++] = id;
+    l->old += of_now ? 0 : 1;
     return true;
 }
 
@@ -58,7 +63,7 @@ void avow_finding_list_init(struct avow_finding_list *l, struct avow_arena *aren
     *l = (struct avow_finding_list){
         .arena = arena, .at = AVOW_FINDING_NOWHERE, .limit = limit, .total = prior->findings_total};
     for (size_t i = 0; i < prior->findings_count && i < AVOW_FINDINGS_KEPT; i++) {
-        if (!append(l, id_of(prior->findings[i].id), &prior->findings[i], &l->at))
+        if (!append(l, id_of(prior->findings[i].id), &prior->findings[i], false))
             return;
     }
     if (l->total < l->count)
@@ -71,13 +76,27 @@ static bool same(const struct avow_finding *f, const char *id, struct avow_str w
     return avow_str_is(f->id, id) && avow_str_eq(f->where, where) && avow_str_eq(f->detail, detail);
 }
 
+bool avow_finding_list_is_full(const struct avow_finding_list *l)
+{
+    return l->count - l->old >= l->limit;
+}
+
 bool avow_finding_list_count_only(struct avow_finding_list *l)
 {
-    if (l->count < l->limit)
+    if (!avow_finding_list_is_full(l))
         return false;
-    if (l->total < UINT32_MAX)
+    if (l->total < UINT32_MAX) {
         l->total++;
+        l->counted++;
+    }
     return true;
+}
+
+/* It was there before, and is there again. */
+static void set_of_now(struct avow_finding_list *l, size_t i)
+{
+    l->old -= l->of_now[i] ? 0 : 1;
+    l->of_now[i] = true;
 }
 
 void avow_finding_list_put(struct avow_finding_list *l, enum avow_finding_id id, const char *where,
@@ -91,36 +110,56 @@ void avow_finding_list_put(struct avow_finding_list *l, enum avow_finding_id id,
     struct avow_str w = avow_str_from(where), d = avow_str_from(detail);
     assert(w.len <= WHERE_MAX && d.len <= DETAIL_MAX);
     for (size_t i = 0; i < l->count; i++) {
-        if (same(&l->items[i], def->id, w, d))
+        if (same(&l->items[i], def->id, w, d)) {
+            set_of_now(l, i);
             return;
+        }
     }
     if (avow_finding_list_count_only(l))
         return;
-    struct avow_finding_context at = l->at;
-    at.path = avow_arena_str(l->arena, at.path);
+    struct avow_str path = avow_arena_str(l->arena, l->at.path);
     struct avow_finding f = {.id = avow_str_from(def->id),
-                             .severity = avow_severity_of(l->severity, id, at.pcr),
+                             .severity = avow_severity_of(l->severity, id, l->at.pcr),
                              .where = w,
                              .detail = d};
-    l->nomem |= at.path.len && !at.path.ptr;
-    if (append(l, id, &f, &at))
-        l->total++;
+    l->nomem |= path.len && !path.ptr;
+    if (!append(l, id, &f, true))
+        return;
+    l->contexts[l->count - 1].path = path;
+    l->total++;
 }
 
+/* True if something was dropped. */
+static bool drop(struct avow_finding_list *l, bool (*keep)(enum avow_finding_id id), bool of_now)
+{
+    size_t before = l->count, kept = 0;
+    l->old = 0;
+    for (size_t i = 0; i < before; i++) {
+        bool stays =
+            (l->of_now[i] && !of_now) || (l->ids[i] < AVOW_FINDING_COUNT && keep(l->ids[i]));
+        if (!stays)
+            continue;
+        l->contexts[kept] = l->contexts[i];
+        l->ids[kept] = l->ids[i];
+        l->of_now[kept] = l->of_now[i];
+        l->old += l->of_now[i] ? 0 : 1;
+        l->items[kept++] = l->items[i];
+    }
+    l->count = kept;
+    return kept != before;
+}
+
+/* What was only counted goes with what was kept. */
 void avow_finding_list_filter(struct avow_finding_list *l, bool (*keep)(enum avow_finding_id id))
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < l->count; i++) {
-        if (l->ids[i] < AVOW_FINDING_COUNT && keep(l->ids[i])) {
-            l->contexts[kept] = l->contexts[i];
-            l->ids[kept] = l->ids[i];
-            l->items[kept++] = l->items[i];
-        }
-    }
-    if (kept == l->count)
-        return;
-    l->count = kept;
-    l->total = (uint32_t)kept; /* what was only counted goes with what was kept */
+    if (drop(l, keep, true))
+        l->total = (uint32_t)l->count;
+}
+
+void avow_finding_list_forget(struct avow_finding_list *l, bool (*keep)(enum avow_finding_id id))
+{
+    if (drop(l, keep, false))
+        l->total = (uint32_t)l->count + l->counted;
 }
 
 bool avow_finding_list_has(const struct avow_finding_list *l, enum avow_finding_id id)

@@ -67,7 +67,7 @@ static enum signature check_signature(struct avow_eval *ev, const struct avow_im
     if (avow_ima_sig_parse(f->signature, &sig, NULL) || !kind_fits(&sig, f) ||
         !avow_ima_digest_is_sound(f, &c.hash))
         return SIGNATURE_BAD;
-    if (ev->findings.count == ev->findings.limit)
+    if (avow_finding_list_is_full(&ev->findings))
         return SIGNATURE_UNTRIED;
     const struct avow_runtime_policy *p = ev->in->policy->runtime;
     if (set_signed_it(ev->in->policy->keys, &c) ||

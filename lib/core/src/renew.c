@@ -119,6 +119,11 @@ static bool keep_none(enum avow_finding_id id)
     return false;
 }
 
+static bool keep_all_but_counters(enum avow_finding_id id)
+{
+    return id != AVOW_FINDING_TPM_COUNTERS_REGRESSED;
+}
+
 /* Survives a reboot and a policy change. */
 static bool keep_across_runs(enum avow_finding_id id)
 {
@@ -128,7 +133,7 @@ static bool keep_across_runs(enum avow_finding_id id)
 static void drop_sticky(struct avow_eval *ev)
 {
     if (ev->in->enrollment->recovery == AVOW_RECOVERY_AUTO)
-        avow_finding_list_filter(&ev->findings, keep_across_runs);
+        avow_finding_list_forget(&ev->findings, keep_across_runs);
 }
 
 /* A higher generation with other demands, or over a host with findings: the operator wants a new
@@ -147,8 +152,10 @@ static void renew_enrollment(struct avow_eval *ev)
     const struct avow_enrollment *old = in->prior_enrollment;
     if (old && demands_eq(old, in->enrollment) && !ev->findings.count)
         return;
-    if (higher)
-        avow_finding_list_filter(&ev->findings, keep_none);
+    if (higher) { /* also over counters that went back, which this evidence may show */
+        avow_finding_list_filter(&ev->findings, keep_all_but_counters);
+        avow_finding_list_forget(&ev->findings, keep_none);
+    }
     set_stale(ev);
     forget_pending(s);
     s->has_qualified_signer = false;

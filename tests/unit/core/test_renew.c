@@ -101,6 +101,54 @@ static void test_AR5__regressed_then_reboot__stays_untrusted(void **state)
     rig_expect_status(&r, AVOW_STATUS_UNTRUSTED);
 }
 
+/* What the evidence shows with which the judging begins anew outlives what was known before. */
+static void test_AP20__no_list_as_the_policy_changes__ima_missing_at_once(void **state)
+{
+    (void)state;
+    rig_attest(&r);
+    expect_trusted_now();
+    rig_tick(&r);
+    rig_policy(&r, rig_policy_text(&r, "[]", "/bin/sh", NULL));
+    r.ima_absent = true;
+    r.next = 0;
+    r.send_pcrs = true;
+    rig_attest(&r);
+    rig_expect_findings(&r, "ima.missing", NULL);
+    rig_expect_status(&r, AVOW_STATUS_UNTRUSTED);
+}
+
+static void test_AQ11__other_signer_as_the_policy_changes__quote_qualified_signer(void **state)
+{
+    (void)state;
+    rig_attest(&r);
+    rig_tick(&r);
+    rig_policy(&r, rig_policy_text(&r, "[]", "/bin/sh", NULL));
+    r.next = 0;
+    r.send_pcrs = true;
+    struct rig_shot *s = rig_take(&r);
+    s->signer[33] ^= 1;
+    judge(s);
+    rig_expect_findings(&r, "quote.qualified_signer", NULL);
+    rig_expect_status(&r, AVOW_STATUS_UNTRUSTED);
+}
+
+static void test_AQ11__other_signer_twice_as_the_policy_changes__is_not_forgotten(void **state)
+{
+    (void)state;
+    rig_attest(&r);
+    for (unsigned round = 0; round < 2; round++) {
+        rig_tick(&r);
+        if (round == 1)
+            rig_policy(&r, rig_policy_text(&r, "[]", "/bin/sh", NULL));
+        r.next = 0;
+        r.send_pcrs = true;
+        struct rig_shot *s = rig_take(&r);
+        s->signer[33] ^= 1;
+        judge(s);
+    }
+    rig_expect_findings(&r, "quote.qualified_signer", NULL);
+}
+
 static void test_AR6__counters_and_clock_zeroed_by_a_clear__tpm_counters_regressed(void **state)
 {
     (void)state;
@@ -866,6 +914,9 @@ int main(void)
         TEST(test_AR4__reset_count_minus_1_old_epoch__drop_replay),
         TEST(test_AR5__reset_count_minus_1_new_epoch__tpm_counters_regressed),
         TEST(test_AR5__regressed_then_reboot__stays_untrusted),
+        TEST(test_AQ11__other_signer_twice_as_the_policy_changes__is_not_forgotten),
+        TEST(test_AQ11__other_signer_as_the_policy_changes__quote_qualified_signer),
+        TEST(test_AP20__no_list_as_the_policy_changes__ima_missing_at_once),
         TEST(test_AR6__counters_and_clock_zeroed_by_a_clear__tpm_counters_regressed),
         TEST(test_AR8__obfuscated_counters__a_new_boot_is_no_regress),
         TEST(test_AR7__clock_jumps_a_day__nothing_else_changes),
