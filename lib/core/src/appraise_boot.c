@@ -9,6 +9,8 @@ void avow_appraise_boot_read(struct avow_appraisal *a)
     struct avow_appraise_boot *out = &a->out->boot;
     if (a->in->boot_log.given)
         out->judged = avow_boot_log_read(&a->ev, a->in->boot_log.bytes, &out->log, &out->replay);
+    if (out->judged)
+        a->ev.boot_replay = &out->replay;
 }
 
 /* An operator who gives a log asks about it, whether a policy demands one or not. */

@@ -39,10 +39,30 @@ static enum aggregate compare_given(const struct avow_eval *ev, struct avow_byte
     return AGGREGATE_DIFFERS;
 }
 
+static const size_t lengths[] = {AVOW_AGGREGATE_LONG, AVOW_AGGREGATE_SHORT};
+
+/* Values that were not quoted may be those of the firmware's log: what leads to the hash that the
+ * kernel extended PCR 10 by is what was there. */
+static bool log_leads_to(const struct avow_eval *ev, enum avow_hash alg, struct avow_bytes digest)
+{
+    const struct avow_event_replay *log = ev->boot_replay;
+    for (size_t i = 0; log && i < log->banks_count; i++) {
+        const struct avow_event_bank *bank = &log->banks[i];
+        if (bank->alg != alg || bank->missing)
+            continue;
+        for (size_t n = 0; n < AVOW_ARRAY_LEN(lengths); n++) {
+            struct avow_digest d;
+            avow_event_aggregate(bank, lengths[n], &d);
+            if (avow_bytes_eq(avow_digest_bytes(&d), digest))
+                return true;
+        }
+    }
+    return false;
+}
+
 static enum aggregate compare(const struct avow_eval *ev, enum avow_hash alg,
                               struct avow_bytes digest)
 {
-    static const size_t lengths[] = {AVOW_AGGREGATE_LONG, AVOW_AGGREGATE_SHORT};
     const struct avow_bytes *values = values_of(ev, alg);
     bool all = values != NULL;
     if (ev->aggregates_count)
@@ -57,7 +77,9 @@ static enum aggregate compare(const struct avow_eval *ev, enum avow_hash alg,
         if (avow_bytes_eq(avow_digest_bytes(&d), digest))
             return AGGREGATE_FITS;
     }
-    return all ? AGGREGATE_DIFFERS : AGGREGATE_UNKNOWN;
+    if (all)
+        return AGGREGATE_DIFFERS;
+    return log_leads_to(ev, alg, digest) ? AGGREGATE_FITS : AGGREGATE_UNKNOWN;
 }
 
 /* Of one file that an operator asks about nothing more is said than what was demanded. */

@@ -172,6 +172,7 @@ struct avow_eval {
                         been read long after the quote */
     const struct avow_bytes *aggregates; /* that boot_aggregate may be, instead of recomputing it */
     size_t aggregates_count;
+    const struct avow_event_replay *boot_replay; /* of a log beside the quote; NULL: none */
 
     /* explain.c */
     const struct avow_chain *proven_chain; /* NULL: nothing was proven */
