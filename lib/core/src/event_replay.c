@@ -6,9 +6,10 @@
 
 #include "avow/base/banned.h"
 
-#define DYNAMIC_FIRST 17u /* PFP 3.3.2, table 1: all ones until a dynamic launch */
+/* TCG PC Client Platform TPM Profile 1.05, 4.6.2: all ones until a dynamic launch. */
+#define DYNAMIC_FIRST 17u
 #define DYNAMIC_LAST 22u
-#define LOCALITY_MAX 4u
+#define LOCALITY_MAX 4u /* the same, 3.2; PFP 10.4.5.3 */
 
 static void bank_init(struct avow_event_bank *b, enum avow_hash alg)
 {

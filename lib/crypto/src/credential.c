@@ -17,10 +17,10 @@
 
 #include "avow/base/banned.h"
 
-#define EC_FIELD_MAX 66u
-#define RSA_BYTES_MAX 512u
-#define AES_KEY_MAX 32u
-#define AES_BLOCK 16u
+#define EC_FIELD_MAX 66u   /* P-521: FIPS 186-4, D.1.2.5 */
+#define RSA_BYTES_MAX 512u /* RSA-4096 */
+#define AES_KEY_MAX 32u    /* FIPS 197, 5 */
+#define AES_BLOCK 16u      /* FIPS 197, 5 */
 
 /* With its NUL (TPM 2.0 Part 1 r1.38, B.4: the label of OAEP is null-terminated). */
 static const char IDENTITY[] = "IDENTITY";

@@ -9,8 +9,8 @@
 
 #include "avow/base/banned.h"
 
-#define DER_SEQUENCE 0x30u
-#define DER_INTEGER 0x02u
+#define DER_SEQUENCE 0x30u /* X.690, 8.9 */
+#define DER_INTEGER 0x02u  /* X.690, 8.3 */
 #define PEM_MAX 2048u
 #define PAE_HEAD_MAX 96u
 

@@ -21,8 +21,8 @@
 #include "avow/base/banned.h"
 
 #define KEY_FILE_MAX 16384u
-#define P256_POINT_LEN 65u
-#define ECDSA_P256_DER_MAX 80u
+#define P256_POINT_LEN 65u     /* 04 || X || Y: SEC 1 2.0, 2.3.3 */
+#define ECDSA_P256_DER_MAX 80u /* RFC 3279, 2.2.3, needs 72 */
 
 AVOW_DEFINE_CLEANUP(EVP_PKEY, EVP_PKEY_free);
 AVOW_DEFINE_CLEANUP(EVP_PKEY_CTX, EVP_PKEY_CTX_free);

@@ -15,9 +15,9 @@
 
 #include "avow/base/banned.h"
 
-#define RSA_BITS_MIN 2048u
+#define RSA_BITS_MIN 2048u /* PROTOCOL R27; NIST SP 800-131A r2, table 2 */
 #define RSA_BITS_MAX 4096u
-#define RSA_EXPONENT 65537u
+#define RSA_EXPONENT 65537u /* TPM 2.0 Part 2 r1.38, 12.2.3.5: what 0 stands for */
 
 AVOW_DEFINE_CLEANUP(EVP_PKEY_CTX, EVP_PKEY_CTX_free);
 

@@ -6,7 +6,7 @@
 
 #include "avow/crypto/key.h"
 
-#define AVOW_EC_POINT_MAX 133u /* 04 || X || Y of P-521 */
+#define AVOW_EC_POINT_MAX 133u /* 04 || X || Y of P-521: SEC 1 2.0, 2.3.3 */
 
 struct avow_curve { /* one row per curve */
     enum avow_key_kind kind;

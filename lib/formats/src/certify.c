@@ -8,7 +8,7 @@
 #define NAME_MAX_LEN 66u   /* nameAlg and the largest digest (Part 2, 10.5.3 TPM2B_NAME) */
 #define EXTRA_DATA_MAX 66u /* sizeof(TPMT_HA) (Part 2, 10.4.3 TPM2B_DATA) */
 #define CLOCK_INFO_LEN 17u /* Part 2, 10.11.1 TPMS_CLOCK_INFO */
-#define FIRMWARE_LEN 8u
+#define FIRMWARE_LEN 8u    /* Part 2, 10.12.8 firmwareVersion */
 
 enum avow_rc avow_certify_parse(struct avow_bytes attest, struct avow_certify *out,
                                 struct avow_err *err)

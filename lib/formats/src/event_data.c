@@ -7,8 +7,8 @@
 
 #include "avow/base/banned.h"
 
-#define GUID_LEN 16u
-#define LOCALITY_EVENT_LEN 17u
+#define GUID_LEN 16u           /* UEFI 2.10, appendix A: EFI_GUID */
+#define LOCALITY_EVENT_LEN 17u /* PFP 10.4.5.3 */
 
 static const struct {
     uint32_t type;
@@ -80,6 +80,7 @@ bool avow_event_startup_locality(const struct avow_event *e, uint8_t *out)
 
 /* --- Text --- */
 
+/* RFC 2781, 2.1 and 2.2: surrogates; U+FFFD stands for what is none and no character either. */
 #define REPLACEMENT 0xFFFDu
 #define SUPPLEMENTARY 0x10000u
 

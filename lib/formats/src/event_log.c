@@ -3,9 +3,9 @@
 
 #include "avow/base/banned.h"
 
-#define SHA1_LEN 20u
-#define ALG_SHA1 0x0004u
-#define SIGNATURE_LEN 16u /* of the Spec ID event, with its NUL */
+#define SHA1_LEN 20u      /* PFP 10.2.1, TCG_PCClientPCREvent */
+#define ALG_SHA1 0x0004u  /* TCG Algorithm Registry r1.34, table 3 */
+#define SIGNATURE_LEN 16u /* of the Spec ID event, with its NUL: PFP 10.4.5.1 */
 
 /* TCG Algorithm Registry r1.34, table 3. A table that gives another length for one of these would
  * let the same bytes be read as other events. */

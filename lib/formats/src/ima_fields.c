@@ -6,8 +6,8 @@
 
 #include "avow/base/banned.h"
 
-#define FILE_DIGEST_MAX 64u
-#define ALG_NAME_MAX 32u
+#define FILE_DIGEST_MAX 64u /* ima.h, IMA_MAX_DIGEST_SIZE */
+#define ALG_NAME_MAX 32u    /* longer than any of crypto/hash_info.c, hash_algo_name */
 /* "verity:", the longest algorithm name, ':', NUL and the digest */
 #define DIGEST_FIELD_MAX (2 * ALG_NAME_MAX + 3 + FILE_DIGEST_MAX)
 #define OLD_DIGEST_MAX 20u /* field d: SHA-1, or MD5 before linux 3.13 */

@@ -3,7 +3,7 @@
 
 #include "avow/base/banned.h"
 
-/* Algorithms that only appear inside key parameters (Part 2, table 9). */
+/* Algorithms that only appear inside key parameters (Part 2, 6.3, table 9). */
 enum {
     ALG_TDES = 0x0003,
     ALG_SM4 = 0x0013,
@@ -17,9 +17,9 @@ enum {
     ALG_CAMELLIA = 0x0026
 };
 
-#define AUTH_POLICY_MAX 64u /* the largest digest */
+#define AUTH_POLICY_MAX 64u /* the largest digest: Part 2, 10.4.2 TPM2B_DIGEST */
 #define MODULUS_MAX 512u    /* RSA-4096 */
-#define COORDINATE_MAX 66u  /* P-521 */
+#define COORDINATE_MAX 66u  /* P-521: 521 bits, FIPS 186-4, D.1.2.5 */
 
 /* Part 2, 11.1.7 TPMT_SYM_DEF_OBJECT. */
 static bool read_symmetric(struct avow_rd *r, struct avow_tpm_public *p)

@@ -28,9 +28,12 @@ struct avow_event_replay {
 /* Linear in the length of the log. */
 void avow_event_replay(const struct avow_event_log *log, struct avow_event_replay *out);
 
-/* PCR 0-7: linux before 5.9, and SHA-1 always (ima_crypto.c, ima_calc_boot_aggregate_tfm). */
+/* PCR 0-7: SHA-1, always. Another bank only where the kernel has linux commit 6f1a1d103b48, from
+ * when on boot_aggregate is not SHA-1 alone, without 20c59ce010f8, which added PCR 8 and 9: both
+ * are in 5.8, but its first candidates and some backports have only the former (ima_crypto.c,
+ * ima_calc_boot_aggregate_tfm). */
 #define AVOW_AGGREGATE_SHORT 8u
-#define AVOW_AGGREGATE_LONG 10u /* PCR 0-9 */
+#define AVOW_AGGREGATE_LONG 10u /* PCR 0-9: linux 5.8 and later, but not SHA-1 */
 /* boot_aggregate as Linux makes it of the first `pcrs` PCRs (at most AVOW_EVENT_PCRS). */
 void avow_event_aggregate(const struct avow_event_bank *bank, size_t pcrs, struct avow_digest *out);
 

@@ -8,7 +8,7 @@
 #define AVOW_DIGEST_MAX 64u
 #define AVOW_SHA256_LEN 32u
 
-/* Values are TPM_ALG_ID (TCG Algorithm Registry r1.32, table 3). */
+/* Values are TPM_ALG_ID (TCG Algorithm Registry r1.34, table 3). */
 enum avow_hash {
     AVOW_HASH_SHA1 = 0x0004,
     AVOW_HASH_SHA256 = 0x000B,

@@ -78,7 +78,7 @@ enum avow_sig_scheme {
     AVOW_SIG_RSASSA = 0x0014,
     AVOW_SIG_RSAPSS = 0x0016,
     AVOW_SIG_ECDSA = 0x0018
-};                /* TPM_ALG_ID */
+};                /* TPM_ALG_ID: TPM 2.0 Part 2 r1.38, 6.3, table 9 */
 struct avow_sig { /* as a TPM makes it; borrowed */
     enum avow_sig_scheme scheme;
     enum avow_hash hash;

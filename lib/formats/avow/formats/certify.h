@@ -7,7 +7,7 @@
 #include "avow/base/bytes.h"
 #include "avow/base/err.h"
 
-#define AVOW_ST_ATTEST_CERTIFY 0x8017u
+#define AVOW_ST_ATTEST_CERTIFY 0x8017u /* Part 2, 6.9 (TPM_ST) */
 
 struct avow_certify {             /* borrows from the input */
     struct avow_bytes extra_data; /* qualifyingData */

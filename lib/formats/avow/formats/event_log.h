@@ -1,7 +1,8 @@
 /* event_log.h - the firmware's measured boot log. Layer: formats. Uses: base only. Pure;
  * thread-safe; allocates nothing but text. Input: attacker-controlled.
- * Spec: TCG PC Client Platform Firmware Profile (PFP) 1.05 r23, clause 10; for logs with SHA-1
- * only, TCG EFI Platform Specification 1.22, clause 3. Little-endian throughout.
+ * Spec: TCG PC Client Platform Firmware Profile 1.06 r52, clause 10: "PFP" means this revision
+ * everywhere. Logs with SHA-1 only have events as in 10.2.1, others as in 10.2.2 behind a header as
+ * in 10.2.1. Little-endian throughout.
  *
  * Proves nothing. The digests are proven by replaying them to quoted PCRs; types, data and the
  * order among different PCRs are covered by no digest: core/event_replay.h, core/event_binding.h.
@@ -15,10 +16,10 @@
 #define AVOW_EVENTS_MAX 65536u
 #define AVOW_EVENT_DATA_MAX (1024u * 1024u)
 #define AVOW_EVENT_DIGESTS_MAX 8u
-#define AVOW_EVENT_DIGEST_LEN_MAX 64u
-#define AVOW_EVENT_PCRS 24u
+#define AVOW_EVENT_DIGEST_LEN_MAX 64u /* SHA-512; TPM 2.0 Part 2 r1.38, 10.3.1 (TPMU_HA) */
+#define AVOW_EVENT_PCRS 24u           /* TCG PC Client Platform TPM Profile 1.05, 4.6 */
 
-/* X(name, value): PFP 1.06, table 27 (clause 10.4.1), and the names the profile gives them. */
+/* X(name, value): PFP 10.4.1, table 27, and the names the profile gives them. */
 #define AVOW_EVENT_TYPE_MAP(X)                                                                     \
     X(PREBOOT_CERT, 0x00000000u)                                                                   \
     X(POST_CODE, 0x00000001u)                                                                      \

@@ -11,9 +11,10 @@
 #include "avow/base/err.h"
 
 #define AVOW_IMA_ENTRY_MAX (512u * 1024u) /* PROTOCOL B6 */
-#define AVOW_IMA_TEMPLATE_NAME_MAX                                                                 \
-    128u /* the longest that a kernel restores after kexec has 68, a list of fields */
-#define AVOW_IMA_FIELDS_MAX 16u
+/* ima_template.c, MAX_TEMPLATE_NAME_LEN: what a kernel restores after kexec may be a list of
+ * fields, of at most 68 bytes. */
+#define AVOW_IMA_TEMPLATE_NAME_MAX 128u
+#define AVOW_IMA_FIELDS_MAX 16u   /* ima.h, IMA_TEMPLATE_NUM_FIELDS_MAX: 15 */
 #define AVOW_IMA_PATH_MAX 4096u   /* PATH_MAX of Linux */
 #define AVOW_IMA_XATTR_MAX 65536u /* XATTR_SIZE_MAX of Linux: signatures are stored in one */
 #define AVOW_IMA_DIGEST_LEN                                                                        \

@@ -7,12 +7,12 @@
 #include "avow/base/bytes.h"
 #include "avow/base/err.h"
 
-#define AVOW_ATTEST_MAX 1024u    /* PROTOCOL B6 */
-#define AVOW_SIGNATURE_MAX 1024u /* PROTOCOL B6 */
-#define AVOW_TPM_GENERATED 0xFF544347u
-#define AVOW_ST_ATTEST_QUOTE 0x8018u
-#define AVOW_QUOTE_SELECTIONS_MAX 16u
-#define AVOW_PCR_COUNT 24u
+#define AVOW_ATTEST_MAX 1024u          /* PROTOCOL B6 */
+#define AVOW_SIGNATURE_MAX 1024u       /* PROTOCOL B6 */
+#define AVOW_TPM_GENERATED 0xFF544347u /* Part 2, 6.2 (TPM_GENERATED) */
+#define AVOW_ST_ATTEST_QUOTE 0x8018u   /* Part 2, 6.9 (TPM_ST) */
+#define AVOW_QUOTE_SELECTIONS_MAX 16u  /* Part 2, 10.9.7: TPMs have fewer (HASH_COUNT) */
+#define AVOW_PCR_COUNT 24u             /* TCG PC Client Platform TPM Profile 1.05, 4.6 */
 
 struct avow_pcr_selection {
     uint16_t hash; /* TPM_ALG_ID */

@@ -9,7 +9,7 @@
 
 #define AVOW_TPM_PUBLIC_MAX 1024u /* PROTOCOL B6 */
 
-/* TPM_ALG_ID (Part 2, table 9) and TPM_ECC_CURVE (table 10): those that we name. */
+/* TPM_ALG_ID (Part 2, 6.3, table 9) and TPM_ECC_CURVE (6.4, table 10): those that we name. */
 enum {
     AVOW_TPM_ALG_RSA = 0x0001,
     AVOW_TPM_ALG_AES = 0x0006,
