@@ -99,18 +99,21 @@ def encode(entries: list[Entry]) -> bytes:
     return b"".join(e.encode() for e in entries)
 
 
+def extend(value: bytes, bank: str, e: Entry, padded: bool = False) -> bytes:
+    if e.violation:
+        step = b"\xff" * SIZES[bank]
+    elif padded and bank != "sha1":
+        step = digest("sha1", e.hashed).ljust(SIZES[bank], b"\0")
+    else:
+        step = digest(bank, e.hashed)
+    return digest(bank, value, step)
+
+
 def replay(entries: list[Entry], bank: str, padded: bool = False, pcr: int = 10) -> bytes:
     value = bytes(SIZES[bank])
     for e in entries:
-        if e.pcr != pcr:
-            continue
-        if e.violation:
-            step = b"\xff" * SIZES[bank]
-        elif padded and bank != "sha1":
-            step = digest("sha1", e.hashed).ljust(SIZES[bank], b"\0")
-        else:
-            step = digest(bank, e.hashed)
-        value = digest(bank, value, step)
+        if e.pcr == pcr:
+            value = extend(value, bank, e, padded)
     return value
 
 

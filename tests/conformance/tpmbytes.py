@@ -176,3 +176,15 @@ def tools_pcr_file(selections: list[tuple[str, list[int]]], values: list[bytes])
             value = group[i] if i < len(group) else b""
             out += struct.pack("<H64s", len(value), value)
     return out
+
+
+def values_of_tools_file(data: bytes) -> list[bytes]:
+    """The values in such a file, in its order."""
+    out, at = [], 136
+    while at < len(data):
+        (count,) = struct.unpack_from("<I", data, at)
+        for i in range(count):
+            n, room = struct.unpack_from("<H64s", data, at + 4 + 66 * i)
+            out.append(room[:n])
+        at += 4 + 66 * 8
+    return out
