@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "conf.h"
 
+#include "avow/http/listen.h"
 #include "threads.h"
 
 #include <stdio.h>
@@ -25,6 +26,8 @@ static const struct avow_conf_option options[] = {
      "at_least_once only where the broker has no transactions (avow-devbroker).", NULL},
     {"trust", "min_version", AVOW_CONF_U64, "0", 0, INT64_MAX, NULL,
      "Bundles below this version are refused; 0: none known.", NULL},
+    {"metrics", "listen", AVOW_CONF_STR, NULL, 0, 0, NULL,
+     "host:port for /metrics, /healthz and /readyz over plain HTTP; without it, off", NULL},
     {"topic", "prefix", AVOW_CONF_STR, "avow.", 0, 0, NULL, "Prefix of all topics.", NULL},
 };
 
@@ -70,5 +73,9 @@ enum avow_rc avow_worker_conf_read(const struct avow_conf *c, struct avow_worker
                          ? AVOW_EXACTLY_ONCE
                          : AVOW_AT_LEAST_ONCE,
     };
+    out->metrics_listen = avow_conf_str(c, "metrics", "listen");
+    char host[256], port[6];
+    if (out->metrics_listen && avow_listen_split(out->metrics_listen, host, port, err))
+        return avow_err_wrap(err, AVOW_CONFIG, "metrics.listen");
     return out->instance ? AVOW_OK : default_instance(out, err);
 }

@@ -7,7 +7,9 @@
 #include "avow/base/arena.h"
 #include "avow/base/err.h"
 #include "avow/bus/bus.h"
+#include "avow/core/findings.h"
 #include "avow/crypto/key.h"
+#include "avow/model/revocation.h"
 #include "avow/trust/bundle.h"
 #include "avow/trust/proof.h"
 #include "policy_store.h"
@@ -61,13 +63,16 @@ bool avow_worker_topics_init(struct avow_worker_topics *t, const char *prefix) A
 /* Whether a topic has the bundle's partition count. */
 bool avow_worker_topic_is_partitioned(enum avow_worker_topic t);
 
-struct avow_worker_counters { /* since start; one struct, logged each minute */
+struct avow_worker_counters { /* since start; each a uint64_t, for avow_meter adds them up */
     uint64_t consumed, appraised, verdicts, revocations, directives, states, alarms, markers;
     uint64_t dropped[AVOW_DROP_REASON_COUNT];
     uint64_t dead_letters, dead_letters_withheld;
     uint64_t commits, aborts;
     uint64_t refused; /* records of our own topics that were not accepted */
     uint64_t unsigned_deletes, state_rejected;
+    uint64_t verdicts_by[AVOW_STATUS_COUNT];
+    uint64_t revocations_by[AVOW_REVOCATION_CLASS_COUNT];
+    uint64_t findings[AVOW_FINDING_COUNT]; /* in published verdicts */
 };
 
 struct avow_batch;

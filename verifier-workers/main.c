@@ -4,7 +4,10 @@
 
 #include "avow/base/cli.h"
 #include "avow/base/log.h"
+#include "avow/base/clock.h"
+#include "avow/base/notify.h"
 #include "avow/bus/advice.h"
+#include "avow/http/watch.h"
 
 #include "avow/base/banned.h"
 
@@ -13,6 +16,11 @@
 struct properties {
     struct avow_bus_property items[PROPERTIES_MAX];
     size_t count;
+};
+struct process {
+    struct properties kafka;
+    struct avow_meter *meter;
+    struct avow_notify notify;
 };
 
 static void add_property(void *arg, const char *key, const char *value)
@@ -24,24 +32,64 @@ static void add_property(void *arg, const char *key, const char *value)
 
 static enum avow_rc new_bus(void *arg, struct avow_bus **out, struct avow_err *err)
 {
-    const struct properties *p = arg;
-    return avow_bus_kafka_new(p->items, p->count, "avow-worker", out, err);
+    const struct process *p = arg;
+    return avow_bus_kafka_new(p->kafka.items, p->kafka.count, "avow-worker", out, err);
+}
+
+/* The service manager hears what monitoring would be told. */
+static void meanwhile(void *arg)
+{
+    struct process *p = arg;
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
+    avow_buf_init(&text, AVOW_WATCH_ANSWER_MAX);
+    if (p->notify.fd < 0)
+        return;
+    if (avow_meter_healthy(p->meter, &text))
+        avow_notify_watchdog(&p->notify, avow_clock_mono_ms());
+    avow_buf_reset(&text);
+    if (!p->notify.ready && avow_meter_ready(p->meter, &text))
+        avow_notify_ready(&p->notify);
+}
+
+static enum avow_rc watch(const char *listen, struct avow_meter *meter, struct avow_watch **out,
+                          struct avow_err *err)
+{
+    const struct avow_watch_opts opts = {.listen = listen,
+                                         .metrics = avow_meter_metrics,
+                                         .healthy = avow_meter_healthy,
+                                         .ready = avow_meter_ready,
+                                         .arg = meter};
+    enum avow_rc rc = listen ? avow_watch_start(&opts, out, err) : AVOW_OK;
+    if (rc)
+        return avow_err_wrap(err, rc, "metrics.listen");
+    if (listen)
+        avow_log(INFO, "metrics", AVOW_KV_STR("address", listen),
+                 AVOW_KV_U64("port", avow_watch_port(*out)));
+    return AVOW_OK;
 }
 
 static enum avow_rc serve(const struct avow_conf *conf, struct avow_err *err)
 {
     struct avow_worker_conf c;
-    struct properties kafka = {.count = 0};
+    struct process p = {.notify = {.fd = -1}};
     AVOW_CLEANUP(avow_root_free) struct avow_root *root = NULL;
+    AVOW_CLEANUP(avow_meter_free) struct avow_meter *meter = NULL;
+    AVOW_CLEANUP(avow_watch_stop) struct avow_watch *watcher = NULL; /* ends before the meter */
     AVOW_CLEANUP_VAL(avow_worker_keys_deinit) struct avow_worker_keys keys = {0};
     enum avow_rc rc = avow_worker_conf_read(conf, &c, err);
     if (!rc)
         rc = avow_root_load(c.root, &root, err);
     if (!rc)
         rc = avow_worker_keys_load(c.keys, &keys, err);
+    if (!rc)
+        rc = avow_meter_new(c.threads, &meter, err);
+    if (!rc)
+        rc = watch(c.metrics_listen, meter, &watcher, err);
     if (rc)
         return rc;
-    avow_conf_each_passthrough(conf, add_property, &kafka);
+    p.meter = meter;
+    avow_notify_open(&p.notify);
+    avow_conf_each_passthrough(conf, add_property, &p.kafka);
     struct avow_threads_opts opts = {.worker = {.root = root,
                                                 .keys = &keys,
                                                 .prefix = c.prefix,
@@ -53,8 +101,12 @@ static enum avow_rc serve(const struct avow_conf *conf, struct avow_err *err)
                                                 .stop_requested = avow_stop_requested},
                                      .count = c.threads,
                                      .new_bus = new_bus,
-                                     .arg = &kafka};
-    return avow_threads_run(&opts, err);
+                                     .arg = &p,
+                                     .meter = meter,
+                                     .meanwhile = meanwhile};
+    rc = avow_threads_run(&opts, err);
+    avow_notify_close(&p.notify);
+    return rc;
 }
 
 static const char *next_step(enum avow_rc rc, const struct avow_err *err)

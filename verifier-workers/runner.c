@@ -200,6 +200,17 @@ static void raise_alarm(struct avow_runner *r, struct avow_agent *a, const struc
                      AVOW_KV_STR("detail", alarm->detail));
 }
 
+static void count_verdict(struct avow_worker_counters *c, const struct avow_verdict *v)
+{
+    c->verdicts++;
+    c->verdicts_by[v->status]++;
+    for (size_t i = 0; i < v->findings_count; i++) {
+        const struct avow_finding_def *def = avow_finding_def_find(v->findings[i].id);
+        if (def)
+            c->findings[def - avow_finding_def_of((enum avow_finding_id)0)]++;
+    }
+}
+
 static enum avow_rc carry_out_one(struct avow_runner *r, struct avow_agent *a,
                                   const struct avow_action *action, struct avow_err *err)
 {
@@ -210,10 +221,11 @@ static enum avow_rc carry_out_one(struct avow_runner *r, struct avow_agent *a,
     case AVOW_ACTION_FORGET:
         return forget(r, a, err);
     case AVOW_ACTION_VERDICT:
-        r->ctx->counters.verdicts++;
+        count_verdict(&r->ctx->counters, action->u.verdict);
         return avow_batch_verdict(b, r->ctx, r->partition, action->u.verdict, err);
     case AVOW_ACTION_REVOCATION:
         r->ctx->counters.revocations++;
+        r->ctx->counters.revocations_by[action->u.revocation->class]++;
         return avow_batch_revocation(b, r->ctx, r->partition, action->u.revocation, err);
     case AVOW_ACTION_DIRECTIVE:
         r->ctx->counters.directives++;

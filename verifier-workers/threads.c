@@ -2,6 +2,7 @@
 #include "threads.h"
 
 #include "avow/base/cli.h"
+#include "avow/base/clock.h"
 #include "avow/base/log.h"
 
 #include <pthread.h>
@@ -11,6 +12,7 @@
 #include "avow/base/banned.h"
 
 #define POLL_MS 20u
+#define MEANWHILE_MS 250u
 
 struct group { /* shared by the threads */
     atomic_bool ended;
@@ -58,6 +60,7 @@ static enum avow_rc start(const struct avow_threads_opts *opts, struct thread *t
             return rc;
         t->opts.bus = t->bus;
         t->opts.thread = i;
+        t->opts.meter = avow_meter_slot(opts->meter, i);
         int failed = pthread_create(&t->id, NULL, run, t);
         if (failed)
             return avow_err_set(err, AVOW_NOMEM, failed, "cannot start worker thread %u", i);
@@ -92,6 +95,10 @@ enum avow_rc avow_threads_run(const struct avow_threads_opts *opts, struct avow_
     enum avow_rc rc = start(opts, threads, &group, &started, err);
     if (rc)
         atomic_store(&group.ended, true);
+    while (opts->meanwhile && !avow_stop_requested() && !atomic_load(&group.ended)) {
+        opts->meanwhile(opts->arg);
+        avow_clock_sleep_ms(MEANWHILE_MS);
+    }
     for (unsigned i = 0; i < started; i++)
         (void)pthread_join(threads[i].id, NULL);
     if (!rc)

@@ -16,6 +16,9 @@ struct avow_threads_opts {
     /* Makes the clients of one thread; the caller's thread calls it. */
     enum avow_rc (*new_bus)(void *arg, struct avow_bus **out, struct avow_err *err);
     void *arg;
+    struct avow_meter *meter; /* borrowed; NULL: nobody watches */
+    /* Called by the caller's thread now and then while the others work; NULL: not. */
+    void (*meanwhile)(void *arg);
 };
 /* Runs until a signal asks for the end (avow_stop_requested) and every thread has committed and
  * left the group, or until one fails, which ends the others likewise. Errors: of the thread that

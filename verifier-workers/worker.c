@@ -3,6 +3,7 @@
 
 #include "worker_internal.h"
 
+#include "avow/base/clock.h"
 #include "avow/base/log.h"
 #include "avow/bus/advice.h"
 
@@ -41,6 +42,7 @@ static void took_back(void *arg, int32_t partition, struct avow_agent *a)
 void avow_worker_undo(struct avow_worker *w)
 {
     avow_batch_undo(&w->batch, &w->ctx, took_back, w);
+    w->times.count = 0;
     for (uint32_t p = 0; p < w->partitions; p++) {
         if (w->slots[p].runner)
             avow_runner_rewound(w->slots[p].runner);
@@ -92,6 +94,7 @@ enum avow_rc avow_worker_commit(struct avow_worker *w, struct avow_err *err)
                              .producer = w->producer,
                              .consumer = w->evidence,
                              .topics = &w->topics};
+    uint64_t began_ns = avow_clock_mono_ns();
     rc = avow_emit_batch(&emit, &w->batch, tps, n, err);
     if (rc == AVOW_BUS_RETRY) {
         w->ctx.counters.aborts++;
@@ -105,6 +108,7 @@ enum avow_rc avow_worker_commit(struct avow_worker *w, struct avow_err *err)
         return avow_err_wrap(err, rc, "transaction");
     w->failures = 0;
     w->ctx.counters.commits++;
+    avow_worker_took_batch(w, avow_clock_mono_ns() - began_ns);
     avow_batch_settle(&w->batch, AVOW_WORKER_MONO(&w->ctx));
     for (uint32_t p = 0; p < w->partitions; p++) {
         if (w->slots[p].runner)
@@ -138,6 +142,7 @@ static void assigned(void *arg, const int32_t *partitions, size_t n)
         }
         w->slots[partitions[i]].assigned = true;
     }
+    w->joined = true;
     w->restore_wanted = true;
     w->restore_not_before_mono_ms = 0;
     avow_log(INFO, "assigned", AVOW_KV_U64("partitions", n));
@@ -380,14 +385,14 @@ enum avow_rc avow_worker_stop(struct avow_worker *w, struct avow_err *err)
 
 bool avow_worker_is_ready(const struct avow_worker *w)
 {
-    if (w->phase != AVOW_WORKER_RUNS || w->restore_wanted)
+    if (w->phase != AVOW_WORKER_RUNS || !w->joined || w->restore_wanted)
         return false;
     for (uint32_t p = 0; p < w->partitions; p++) {
-        const struct avow_runner *r = w->slots[p].runner;
-        if (r && r->serving)
-            return true;
+        const struct avow_worker_slot *slot = &w->slots[p];
+        if (slot->assigned && !(slot->runner && slot->runner->serving))
+            return false;
     }
-    return false;
+    return true;
 }
 
 struct avow_runner *avow_worker_runner(const struct avow_worker *w, int32_t partition)

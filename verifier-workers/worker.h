@@ -7,6 +7,7 @@
 #include "batch.h"
 #include "context.h"
 #include "emit.h"
+#include "meter.h"
 #include "runner.h"
 
 #define AVOW_WORKER_PARTITIONS_MAX 512u /* PROTOCOL B6 */
@@ -26,7 +27,8 @@ struct avow_worker_opts {
     enum avow_guarantee guarantee;
     uint64_t min_version; /* bundles below are refused; 0: none known */
     struct avow_worker_clock clock;
-    bool (*stop_requested)(void); /* NULL: never; ends what may wait long */
+    bool (*stop_requested)(void);  /* NULL: never; ends what may wait long */
+    struct avow_meter_slot *meter; /* NULL: nobody watches */
 };
 
 struct avow_worker;
@@ -45,7 +47,7 @@ enum avow_rc avow_worker_tick(struct avow_worker *w, unsigned timeout_ms,
 /* Commits what is done and leaves the group. */
 enum avow_rc avow_worker_stop(struct avow_worker *w, struct avow_err *err) AVOW_MUST_CHECK;
 
-/* A bundle is there and every owned partition is served. */
+/* A bundle is there, the group has given us partitions (perhaps none), and all are served. */
 bool avow_worker_is_ready(const struct avow_worker *w);
 /* The runner of a partition, NULL if it is not owned. */
 struct avow_runner *avow_worker_runner(const struct avow_worker *w, int32_t partition);

@@ -306,6 +306,7 @@ enum avow_rc avow_worker_aux_read_until(struct avow_worker *w, enum avow_worker_
         if (rc || at >= high)
             return rc;
         rc = avow_worker_aux_poll(w, 100, 1000, &n, err);
+        avow_worker_pulse(w);
         if (rc)
             return rc;
         uint64_t now = AVOW_WORKER_MONO(&w->ctx);

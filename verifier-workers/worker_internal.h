@@ -25,6 +25,12 @@ struct avow_worker_fenced { /* owners fenced by the restore under way: once is e
     size_t count;
 };
 
+struct avow_worker_times {
+    struct avow_prom_times appraisal, verdict, transaction;
+    uint64_t stamps_ms[AVOW_BATCH_RECORDS_MAX]; /* of evidence that the open batch decides on */
+    size_t count;
+};
+
 struct avow_worker {
     struct avow_worker_opts opts;
     struct avow_worker_ctx ctx;
@@ -47,12 +53,14 @@ struct avow_worker {
     struct avow_worker_slot slots[AVOW_WORKER_PARTITIONS_MAX];
     uint32_t partitions; /* of the bundle at start */
     struct avow_worker_fenced fenced;
+    bool joined;         /* the group has said what is ours */
     bool restore_wanted; /* a slot is assigned and has no runner that serves */
     uint64_t restore_not_before_mono_ms;
     bool evidence_idle; /* the last poll brought nothing */
     unsigned failures;  /* aborted commits in a row */
     uint64_t policy_changes_seen;
     uint64_t summary_mono_ms;
+    struct avow_worker_times times;
     enum avow_rc failed; /* in a callback; reported by the tick */
     struct avow_err failure;
 };
@@ -91,6 +99,13 @@ void avow_worker_undo(struct avow_worker *w);
 void avow_worker_kafka_trouble(const struct avow_err *err);
 void avow_worker_alarm(struct avow_worker *w, const char *event, struct avow_bytes what,
                        const char *detail);
+
+/* worker_meter.c: a sign of life, and a view if somebody waits for one. Wherever time passes. */
+void avow_worker_pulse(struct avow_worker *w);
+/* `m` was judged, in that time. */
+void avow_worker_took_evidence(struct avow_worker *w, const struct avow_bus_msg *m, uint64_t ns);
+/* The batch was committed, in that time. */
+void avow_worker_took_batch(struct avow_worker *w, uint64_t ns);
 
 /* The process is asked to end: whatever waits gives up. */
 bool avow_worker_is_stopping(const struct avow_worker *w);

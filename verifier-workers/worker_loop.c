@@ -1,6 +1,7 @@
 /* worker_loop.c - one turn of the loop. See worker.h. */
 #include "worker_internal.h"
 
+#include "avow/base/clock.h"
 #include "avow/base/log.h"
 
 #include "avow/base/banned.h"
@@ -55,7 +56,10 @@ static enum avow_rc one_evidence(struct avow_worker *w, const struct avow_bus_ms
                                  struct avow_err *err)
 {
     struct avow_runner *r = avow_worker_runner(w, m->partition);
+    uint64_t began_ns = avow_clock_mono_ns(), appraised = w->ctx.counters.appraised;
     enum avow_rc rc = r ? avow_runner_evidence(r, m, err) : AVOW_OK;
+    if (!rc && w->ctx.counters.appraised != appraised)
+        avow_worker_took_evidence(w, m, avow_clock_mono_ns() - began_ns);
     if (rc != AVOW_LIMIT)
         return rc;
     /* A limit of ours, not of the agent's: redo the batch without this record. */
@@ -220,6 +224,7 @@ enum avow_rc avow_worker_tick(struct avow_worker *w, unsigned timeout_ms, struct
 {
     enum avow_rc rc = w->phase == AVOW_WORKER_RUNS ? run(w, timeout_ms, err)
                                                    : avow_worker_wait_for_trust(w, timeout_ms, err);
+    avow_worker_pulse(w);
     if (!avow_worker_is_transient(rc))
         return rc;
     avow_worker_kafka_trouble(err);

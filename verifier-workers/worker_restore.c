@@ -120,6 +120,7 @@ static enum avow_rc committed(struct avow_worker *w, int32_t partition, int64_t 
             *out = -1;
             return AVOW_OK;
         }
+        avow_worker_pulse(w);
         uint64_t waited = AVOW_WORKER_MONO(&w->ctx) - start;
         if (rc != AVOW_TIMEOUT || waited > COMMITTED_GIVE_UP_MS || avow_worker_is_stopping(w))
             return rc;
@@ -227,6 +228,8 @@ static enum avow_rc read_to_ends(struct avow_worker *w, struct avow_bus_consumer
                 return rc;
         }
         rc = read_one_state(w, c, &got, err);
+        if (since % 1000 == 0 || !got)
+            avow_worker_pulse(w);
         uint64_t now = AVOW_WORKER_MONO(&w->ctx);
         if (got || rc) {
             progress = now;

@@ -38,6 +38,7 @@ struct world {
     enum avow_guarantee guarantee;
     uint64_t min_version;
     uint32_t rebase_interval_ms; /* of the next bundle */
+    struct avow_meter *meter;    /* borrowed; of WORLD_WORKERS threads; NULL: nobody watches */
     struct avow_worker *workers[WORLD_WORKERS];
     struct avow_trust *trust;
     struct avow_arena arena; /* of everything that is returned; until the end */
