@@ -66,11 +66,6 @@ bool avow_str_eq(struct avow_str a, struct avow_str b)
     return avow_bytes_eq(avow_bytes_make(a.ptr, a.len), avow_bytes_make(b.ptr, b.len));
 }
 
-bool avow_str_is(struct avow_str a, const char *nul_terminated)
-{
-    return avow_str_eq(a, avow_str_from(nul_terminated));
-}
-
 int avow_str_cmp(struct avow_str a, struct avow_str b)
 {
     return avow_bytes_cmp(avow_bytes_make(a.ptr, a.len), avow_bytes_make(b.ptr, b.len));

@@ -3,37 +3,7 @@
 
 #include "avow/base/banned.h"
 
-/* Zeros for reads past the end; also stands for empty input, so that no arithmetic touches NULL. */
-static const uint8_t zeros[8];
-
-struct avow_rd avow_rd_make(struct avow_bytes in)
-{
-    const uint8_t *p = in.ptr ? in.ptr : zeros;
-    return (struct avow_rd){p, p + in.len, false};
-}
-
-size_t avow_rd_left(const struct avow_rd *r)
-{
-    return r->bad ? 0 : (size_t)(r->end - r->p);
-}
-
-struct avow_bytes avow_rd_take(struct avow_rd *r, size_t n)
-{
-    if (r->bad || n > (size_t)(r->end - r->p)) {
-        r->bad = true;
-        return (struct avow_bytes){NULL, 0};
-    }
-    struct avow_bytes b = {r->p, n};
-    r->p += n;
-    return b;
-}
-
-/* n <= 8 bytes, or zeros once the cursor is bad. */
-static const uint8_t *rd_fixed(struct avow_rd *r, size_t n)
-{
-    struct avow_bytes b = avow_rd_take(r, n);
-    return r->bad ? zeros : b.ptr;
-}
+const uint8_t avow_rd_zeros[8];
 
 static uint64_t get_be(const uint8_t *p, size_t n)
 {
@@ -51,39 +21,19 @@ static uint64_t get_le(const uint8_t *p, size_t n)
     return v;
 }
 
-uint8_t avow_rd_u8(struct avow_rd *r)
-{
-    return *rd_fixed(r, 1);
-}
-
-uint16_t avow_rd_u16be(struct avow_rd *r)
-{
-    return (uint16_t)get_be(rd_fixed(r, 2), 2);
-}
-
-uint32_t avow_rd_u32be(struct avow_rd *r)
-{
-    return (uint32_t)get_be(rd_fixed(r, 4), 4);
-}
-
 uint64_t avow_rd_u64be(struct avow_rd *r)
 {
-    return get_be(rd_fixed(r, 8), 8);
+    return get_be(avow_rd_fixed(r, 8), 8);
 }
 
 uint16_t avow_rd_u16le(struct avow_rd *r)
 {
-    return (uint16_t)get_le(rd_fixed(r, 2), 2);
-}
-
-uint32_t avow_rd_u32le(struct avow_rd *r)
-{
-    return (uint32_t)get_le(rd_fixed(r, 4), 4);
+    return (uint16_t)get_le(avow_rd_fixed(r, 2), 2);
 }
 
 uint64_t avow_rd_u64le(struct avow_rd *r)
 {
-    return get_le(rd_fixed(r, 8), 8);
+    return get_le(avow_rd_fixed(r, 8), 8);
 }
 
 struct avow_bytes avow_rd_tpm2b(struct avow_rd *r, size_t max)

@@ -29,19 +29,29 @@ void avow_policy_table_deinit(struct avow_policy_table *t)
     *t = (struct avow_policy_table){0};
 }
 
-/* Eight bytes a step: paths are long, and a step for each byte took as long as a digest. The keys
- * come from the policy's author, who is trusted with more than collisions. */
+static uint64_t mix(uint64_t h, uint64_t word)
+{
+    h = (h ^ word) * 0x9e3779b97f4a7c15u; /* odd: 2^64 / golden ratio */
+    return h ^ h >> 32;
+}
+
+/* Eight bytes a step, the last ones over those before: paths are long, and a step for each byte
+ * took as long as a digest. The keys come from the policy's author, who is trusted with more than
+ * collisions. */
 static uint64_t hash_of(struct avow_str s)
 {
-    uint64_t h = s.len;
-    for (size_t i = 0; i < s.len; i += sizeof h) {
-        uint64_t word = 0;
-        size_t left = s.len - i;
-        memcpy(&word, s.ptr + i, left < sizeof word ? left : sizeof word);
-        h = (h ^ word) * 0x9e3779b97f4a7c15u; /* odd: 2^64 / golden ratio */
-        h ^= h >> 32;
+    uint64_t h = s.len, word = 0;
+    if (s.len < sizeof word) {
+        if (s.len)
+            memcpy(&word, s.ptr, s.len);
+        return mix(h, word);
     }
-    return h;
+    for (size_t left = s.len; left > sizeof word; left -= sizeof word) {
+        memcpy(&word, s.ptr + (s.len - left), sizeof word);
+        h = mix(h, word);
+    }
+    memcpy(&word, s.ptr + s.len - sizeof word, sizeof word);
+    return mix(h, word);
 }
 
 static struct record record_at(const struct avow_policy_table *t, size_t offset)

@@ -36,7 +36,8 @@ static EVP_MD *fetched_md[HASH_COUNT];
 static EVP_MAC *fetched_hmac;
 
 struct contexts {
-    EVP_MD_CTX *md;
+    EVP_MD_CTX *started[HASH_COUNT]; /* copied: cheaper than starting, which looks for engines */
+    EVP_MD_CTX *md[HASH_COUNT];
     EVP_MAC_CTX *hmac[HASH_COUNT]; /* each keeps its digest: setting it means another fetch */
 };
 static _Thread_local struct contexts *thread_contexts;
@@ -51,9 +52,11 @@ static void must(int ok)
 static void contexts_free(void *p)
 {
     struct contexts *c = p;
-    EVP_MD_CTX_free(c->md);
-    for (size_t i = 0; i < HASH_COUNT; i++)
+    for (size_t i = 0; i < HASH_COUNT; i++) {
+        EVP_MD_CTX_free(c->started[i]);
+        EVP_MD_CTX_free(c->md[i]);
         EVP_MAC_CTX_free(c->hmac[i]);
+    }
     free(c);
     thread_contexts = NULL;
 }
@@ -73,7 +76,11 @@ static struct contexts *contexts_get(void)
     must(pthread_once(&fetch_once, fetch_all) == 0);
     struct contexts *c = calloc(1, sizeof *c);
     must(c != NULL);
-    must((c->md = EVP_MD_CTX_new()) != NULL);
+    for (size_t i = 0; i < HASH_COUNT; i++) {
+        must((c->md[i] = EVP_MD_CTX_new()) != NULL);
+        must((c->started[i] = EVP_MD_CTX_new()) != NULL);
+        must(EVP_DigestInit_ex2(c->started[i], fetched_md[i], NULL));
+    }
     must(pthread_setspecific(contexts_key, c) == 0);
     thread_contexts = c;
     return c;
@@ -157,20 +164,33 @@ static void joined_put(struct joined *j, struct avow_bytes piece)
     }
 }
 
+static EVP_MD_CTX *hash_start(size_t row)
+{
+    struct contexts *c = contexts_get();
+    must(EVP_MD_CTX_copy_ex(c->md[row], c->started[row]));
+    return c->md[row];
+}
+
+static void hash_one(size_t row, struct avow_bytes in, uint8_t *out)
+{
+    EVP_MD_CTX *md = hash_start(row);
+    must(EVP_DigestUpdate(md, in.ptr, in.len));
+    must(EVP_DigestFinal_ex(md, out, NULL));
+}
+
 static void hash_pieces(size_t row, const struct avow_bytes *pieces, size_t n, uint8_t *out)
 {
     struct joined j;
-    j.md = contexts_get()->md;
-    j.len = j.wipe = 0;
-    must(EVP_DigestInit_ex2(j.md, fetched_md[row], NULL));
     if (n == 1) {
-        must(EVP_DigestUpdate(j.md, pieces[0].ptr, pieces[0].len));
-    } else {
-        for (size_t i = 0; i < n; i++)
-            joined_put(&j, pieces[i]);
-        joined_flush(&j);
-        avow_wipe(j.bytes, j.wipe); /* a piece may be a secret */
+        hash_one(row, pieces[0], out);
+        return;
     }
+    j.md = hash_start(row);
+    j.len = j.wipe = 0;
+    for (size_t i = 0; i < n; i++)
+        joined_put(&j, pieces[i]);
+    joined_flush(&j);
+    avow_wipe(j.bytes, j.wipe); /* a piece may be a secret */
     must(EVP_DigestFinal_ex(j.md, out, NULL));
 }
 
@@ -195,7 +215,7 @@ void avow_sha256_pieces(const struct avow_bytes *pieces, size_t n, uint8_t out[3
 
 void avow_sha256(struct avow_bytes in, uint8_t out[32])
 {
-    hash_pieces(1, &in, 1, out);
+    hash_one(1, in, out);
 }
 
 static EVP_MAC_CTX *hmac_context(size_t row)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Borrowed; never owns. ptr may be NULL iff len is 0. */
 struct avow_bytes {
@@ -41,7 +42,12 @@ void avow_wipe(void *p, size_t len);
 
 struct avow_str avow_str_from(const char *nul_terminated); /* NULL -> empty */
 bool avow_str_eq(struct avow_str a, struct avow_str b);
-bool avow_str_is(struct avow_str a, const char *nul_terminated);
+/* Inline: next to a literal its length is known, and most comparisons end there. */
+static inline bool avow_str_is(struct avow_str a, const char *nul_terminated)
+{
+    size_t len = strlen(nul_terminated);
+    return a.len == len && avow_str_eq(a, (struct avow_str){nul_terminated, len});
+}
 /* memcmp order, then length. */
 int avow_str_cmp(struct avow_str a, struct avow_str b);
 bool avow_str_starts(struct avow_str a, const char *prefix);
@@ -53,24 +59,73 @@ bool avow_utf8_is_valid(struct avow_str s);
 /* Agent ids and policy names: [A-Za-z0-9][A-Za-z0-9._-]{0,127} (PROTOCOL B6). */
 bool avow_name_is_valid(struct avow_str s);
 
-/* Cursor: a read past the end sets `bad`, returns zero, and stays bad. Test once, at the end. */
+/* Cursor: a read past the end sets `bad`, returns zero, and stays bad. Test once, at the end.
+ * Inline: an entry of a measurement list takes some thirty reads, and calls took longer than they.
+ */
 struct avow_rd {
     const uint8_t *p;
     const uint8_t *end;
     bool bad;
 };
+/* What is read past the end, and where empty input points, so that no arithmetic touches NULL. */
+extern const uint8_t avow_rd_zeros[8];
 
-struct avow_rd avow_rd_make(struct avow_bytes in);
-size_t avow_rd_left(const struct avow_rd *r);
-uint8_t avow_rd_u8(struct avow_rd *r);
-uint16_t avow_rd_u16be(struct avow_rd *r);
-uint32_t avow_rd_u32be(struct avow_rd *r);
+static inline struct avow_rd avow_rd_make(struct avow_bytes in)
+{
+    const uint8_t *p = in.ptr ? in.ptr : avow_rd_zeros;
+    return (struct avow_rd){p, p + in.len, false};
+}
+
+static inline size_t avow_rd_left(const struct avow_rd *r)
+{
+    return r->bad ? 0 : (size_t)(r->end - r->p);
+}
+
+/* `n` borrowed bytes. */
+static inline struct avow_bytes avow_rd_take(struct avow_rd *r, size_t n)
+{
+    if (r->bad || n > (size_t)(r->end - r->p)) {
+        r->bad = true;
+        return (struct avow_bytes){NULL, 0};
+    }
+    struct avow_bytes b = {r->p, n};
+    r->p += n;
+    return b;
+}
+
+/* n <= 8 bytes, or zeros once the cursor is bad; for the reads below. */
+static inline const uint8_t *avow_rd_fixed(struct avow_rd *r, size_t n)
+{
+    struct avow_bytes b = avow_rd_take(r, n);
+    return r->bad ? avow_rd_zeros : b.ptr;
+}
+
+static inline uint8_t avow_rd_u8(struct avow_rd *r)
+{
+    return *avow_rd_fixed(r, 1);
+}
+
+static inline uint16_t avow_rd_u16be(struct avow_rd *r)
+{
+    const uint8_t *p = avow_rd_fixed(r, 2);
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t avow_rd_u32be(struct avow_rd *r)
+{
+    const uint8_t *p = avow_rd_fixed(r, 4);
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline uint32_t avow_rd_u32le(struct avow_rd *r)
+{
+    const uint8_t *p = avow_rd_fixed(r, 4);
+    return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
+}
+
 uint64_t avow_rd_u64be(struct avow_rd *r);
 uint16_t avow_rd_u16le(struct avow_rd *r);
-uint32_t avow_rd_u32le(struct avow_rd *r);
 uint64_t avow_rd_u64le(struct avow_rd *r);
-/* `n` borrowed bytes. */
-struct avow_bytes avow_rd_take(struct avow_rd *r, size_t n);
 /* u16be length, then that many bytes, at most `max` (TPM2B). */
 struct avow_bytes avow_rd_tpm2b(struct avow_rd *r, size_t max);
 /* True iff nothing went wrong and nothing is left. */
