@@ -6,11 +6,12 @@
 #include "avow/formats/json_pull.h"
 
 #include "boot_kind.h"
+#include "boot_rules.h"
 
 #include "avow/base/banned.h"
 
 /* In the order in which they are asked. */
-static const struct avow_boot_kind *const kinds[] = {NULL};
+static const struct avow_boot_kind *const kinds[] = {&avow_boot_rules_kind};
 
 struct avow_boot_policy {
     const struct avow_boot_kind *kind;

@@ -1,6 +1,8 @@
 /* efi_siglist.c - see efi_siglist.h. */
 #include "avow/formats/efi_siglist.h"
 
+#include "avow/base/hex.h"
+
 #include "avow/base/banned.h"
 
 #define HEADER_LEN 28u /* GUID and three sizes */
@@ -114,5 +116,23 @@ bool avow_efi_siglist_walk_next(struct avow_efi_siglist_walk *w, struct avow_efi
         return false;
     out->type = w->type;
     out->list = w->list - 1;
+    return true;
+}
+
+bool avow_efi_guid_parse(struct avow_str text, uint8_t out[AVOW_EFI_GUID_LEN])
+{
+    /* Where the pairs of digits of each stored byte begin. */
+    static const uint8_t at[AVOW_EFI_GUID_LEN] = {6,  4,  2,  0,  11, 9,  16, 14,
+                                                  19, 21, 24, 26, 28, 30, 32, 34};
+    if (text.len != 36)
+        return false;
+    for (size_t i = 0; i < 4; i++) {
+        if (text.ptr[(size_t[]){8, 13, 18, 23}[i]] != '-')
+            return false;
+    }
+    for (size_t i = 0; i < AVOW_EFI_GUID_LEN; i++) {
+        if (!avow_hex_decode(&out[i], 1, (struct avow_str){text.ptr + at[i], 2}))
+            return false;
+    }
     return true;
 }

@@ -202,6 +202,32 @@ static void test_efi_sig__every_type__found_by_name_and_guid(void **state)
     assert_int_equal(avow_efi_sig_of((struct avow_bytes){NULL, 0}), AVOW_EFI_SIG_UNKNOWN);
 }
 
+static void test_efi_guid_parse__texts__judged(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+    } cases[] = {
+        {"a5c059a1-94e4-4aa7-87b5-ab155c2bf072", true},
+        {"A5C059A1-94E4-4AA7-87B5-AB155C2BF072", true},
+        {"a5c059a1-94e4-4aa7-87b5-ab155c2bf07", false},
+        {"a5c059a1-94e4-4aa7-87b5-ab155c2bf0722", false},
+        {"a5c059a1-94e4-4aa7-87b50ab155c2bf072", false},
+        {"a5c059a1-94e4-4aa7-87b5-ab155c2bf0g2", false},
+        {"-5c059a1-94e4-4aa7-87b5-ab155c2bf072", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
+        uint8_t guid[AVOW_EFI_GUID_LEN];
+        bool good = avow_efi_guid_parse(avow_str_from(cases[i].text), guid);
+        if (good != cases[i].good)
+            fail_msg("%s", cases[i].text);
+        if (good)
+            assert_int_equal(avow_efi_sig_of(AVOW_BYTES_OF(guid)), AVOW_EFI_SIG_X509);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_efi_siglist_parse__cut__every_cut_is_parse_error),
         cmocka_unit_test(test_efi_siglist_parse__captured__keys_of_the_machine),
         cmocka_unit_test(test_efi_sig__every_type__found_by_name_and_guid),
+        cmocka_unit_test(test_efi_guid_parse__texts__judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,4 +82,8 @@ bool avow_efi_siglist_walk_next(struct avow_efi_siglist_walk *w,
  * False: too short for an owner. `out->type` is empty. */
 bool avow_efi_signature_parse(struct avow_bytes in, struct avow_efi_signature *out) AVOW_MUST_CHECK;
 
+/* "8be4df61-93ca-11d2-aa0d-00e098032b8c", either case, as firmware stores it: the first three
+ * fields little-endian. False: it is no such text. */
+bool avow_efi_guid_parse(struct avow_str text, uint8_t out[AVOW_EFI_GUID_LEN]) AVOW_MUST_CHECK;
+
 #endif

@@ -1,0 +1,585 @@
+/* test_boot_rules.c - boot policies in our own language: the logs of real machines, and what
+ * somebody who owns the running system can do to a log. He writes the log as he likes, and can
+ * extend PCRs, but takes nothing out of them. */
+#include "avow/core/boot_make.h"
+#include "avow/core/boot_policy.h"
+
+#include "avow/base/file.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "avow/base/banned.h"
+
+#define LOG_MAX (1u << 20)
+#define EVENTS_MAX 256u
+
+static const char *const machines[] = {"m1-direct", "m2-grub-sb", "m3-sdboot-uki",
+                                       "m5-imasig", "m6-buf",     "m7-612"};
+
+/* A log as events that can be changed. */
+struct ev {
+    uint32_t pcr, type;
+    struct avow_event_digest digests[AVOW_EVENT_DIGESTS_MAX];
+    size_t digests_count;
+    struct avow_bytes data;
+};
+struct bench {
+    struct avow_buf file, rebuilt;
+    struct avow_event_log log;
+    struct avow_event_replay replay;
+    struct ev events[EVENTS_MAX];
+    size_t count;
+    struct avow_arena arena; /* of what a change made */
+};
+
+static void bench_init(struct bench *b, const char *machine)
+{
+    struct avow_event_walk w;
+    struct avow_event e;
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/captures/%s/binary_bios_measurements", AVOW_TEST_VECTORS,
+                   machine);
+    *b = (struct bench){.count = 0};
+    avow_buf_init(&b->file, LOG_MAX);
+    avow_buf_init(&b->rebuilt, LOG_MAX);
+    avow_arena_init(&b->arena, LOG_MAX);
+    assert_int_equal(avow_file_read(path, &b->file, NULL), AVOW_OK);
+    assert_int_equal(avow_event_log_parse(avow_buf_bytes(&b->file), &b->log, NULL), AVOW_OK);
+    avow_event_replay(&b->log, &b->replay);
+    avow_event_walk_init(&w, &b->log);
+    while (avow_event_walk_next(&w, &e)) {
+        struct ev *to = &b->events[b->count++];
+        assert_true(b->count < EVENTS_MAX);
+        *to = (struct ev){
+            e.pcr, e.untrusted_type, {{0, {NULL, 0}}}, e.digests_count, e.untrusted_data};
+        memcpy(to->digests, e.digests, sizeof to->digests);
+    }
+}
+
+static void bench_deinit(struct bench *b)
+{
+    avow_buf_deinit(&b->file);
+    avow_buf_deinit(&b->rebuilt);
+    avow_arena_deinit(&b->arena);
+}
+
+static void put_u32(struct avow_buf *b, uint32_t v)
+{
+    uint8_t raw[4];
+    avow_put_u32le(raw, v);
+    avow_buf_put(b, raw, sizeof raw);
+}
+
+static void put_event(struct avow_buf *b, const struct ev *e, bool header)
+{
+    put_u32(b, e->pcr);
+    put_u32(b, e->type);
+    if (!header)
+        put_u32(b, (uint32_t)e->digests_count);
+    for (size_t i = 0; i < e->digests_count; i++) {
+        if (!header) {
+            avow_buf_put_u8(b, (uint8_t)e->digests[i].alg);
+            avow_buf_put_u8(b, (uint8_t)(e->digests[i].alg >> 8));
+        }
+        avow_buf_put(b, e->digests[i].value.ptr, e->digests[i].value.len);
+    }
+    put_u32(b, (uint32_t)e->data.len);
+    avow_buf_put(b, e->data.ptr, e->data.len);
+}
+
+/* The log of the changed events, as its sender would replay it. */
+static void rebuild(struct bench *b)
+{
+    avow_buf_reset(&b->rebuilt);
+    for (size_t i = 0; i < b->count; i++)
+        put_event(&b->rebuilt, &b->events[i], i == 0);
+    assert_int_equal(avow_event_log_parse(avow_buf_bytes(&b->rebuilt), &b->log, NULL), AVOW_OK);
+    avow_event_replay(&b->log, &b->replay);
+}
+
+/* --- Judging --- */
+
+struct told {
+    size_t count;
+    size_t ids[AVOW_FINDING_COUNT];
+    char text[4000];
+};
+
+static void listen(void *arg, const struct avow_boot_complaint *c)
+{
+    struct told *t = arg;
+    size_t len = strlen(t->text);
+    t->count++;
+    t->ids[c->id]++;
+    assert_non_null(c->detail);
+    assert_true(strlen(c->detail) <= 500);
+    assert_true(avow_utf8_is_valid(avow_str_from(c->detail)));
+    (void)snprintf(t->text + len, sizeof t->text - len, "  event %lld PCR %d %s: %s\n",
+                   (long long)c->event, (int)c->pcr, avow_finding_def_of(c->id)->id, c->detail);
+}
+
+static struct told judge(const struct bench *b, const char *policy)
+{
+    struct told t = {.count = 0};
+    struct avow_boot_policy *p = NULL;
+    struct avow_arena arena;
+    struct avow_err err = {.rc = AVOW_OK};
+    avow_arena_init(&arena, LOG_MAX);
+    if (avow_boot_policy_load(avow_bytes_make(policy, strlen(policy)), &p, &err))
+        fail_msg("%s\n%s", err.msg, policy);
+    const struct avow_boot_judge j = {&b->log, &b->replay, &arena, listen, &t};
+    assert_int_equal(avow_boot_policy_judge(p, &j, NULL), AVOW_OK);
+    avow_boot_policy_free(p);
+    avow_arena_deinit(&arena);
+    return t;
+}
+
+/* The policy that is made of the machine's log; the caller frees it. */
+static char *made(const struct bench *b)
+{
+    struct avow_buf out;
+    struct avow_err err = {.rc = AVOW_OK};
+    const struct avow_bytes log = avow_buf_bytes(&b->file);
+    const struct avow_boot_make make = {.logs = &log, .logs_count = 1};
+    avow_buf_init(&out, AVOW_BOOT_POLICY_MAX);
+    if (avow_boot_policy_make(&make, &out, &err))
+        fail_msg("%s", err.msg);
+    avow_buf_put_u8(&out, 0);
+    char *text = malloc(out.len);
+    assert_non_null(text);
+    memcpy(text, out.ptr, out.len);
+    avow_buf_deinit(&out);
+    return text;
+}
+
+static void test_boot_policy_make__every_machine__passes_its_own(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(machines); i++) {
+        struct bench b;
+        bench_init(&b, machines[i]);
+        char *policy = made(&b);
+        struct told t = judge(&b, policy);
+        if (getenv("SHOW"))
+            puts(policy);
+        if (t.count)
+            fail_msg("%s:\n%s", machines[i], t.text);
+        free(policy);
+        bench_deinit(&b);
+    }
+}
+
+/* --- Attacks --- */
+
+static struct avow_bytes keep(struct bench *b, const void *data, size_t len)
+{
+    struct avow_bytes copy = avow_arena_bytes(&b->arena, avow_bytes_make(data, len));
+    assert_true(copy.ptr || !len);
+    return copy;
+}
+
+/* The event was of `what` from the beginning: what another boot measures. */
+static void measure(struct bench *b, struct ev *e, struct avow_bytes what)
+{
+    for (size_t i = 0; i < e->digests_count; i++) {
+        struct avow_digest d;
+        avow_digest((enum avow_hash)e->digests[i].alg, what, &d);
+        e->digests[i].value = keep(b, d.bytes, d.len);
+    }
+}
+
+/* The n-th event of a PCR, from 0. */
+static struct ev *nth(struct bench *b, uint32_t pcr, size_t n)
+{
+    for (size_t i = 1; i < b->count; i++) {
+        if (b->events[i].pcr == pcr && n-- == 0)
+            return &b->events[i];
+    }
+    fail_msg("no such event of PCR %u", (unsigned)pcr);
+    return NULL;
+}
+
+static struct ev *with_text(struct bench *b, const char *text)
+{
+    for (size_t i = 1; i < b->count; i++) {
+        struct avow_str s = {(const char *)b->events[i].data.ptr, b->events[i].data.len};
+        if (avow_str_starts(s, text))
+            return &b->events[i];
+    }
+    fail_msg("no event begins with %s", text);
+    return NULL;
+}
+
+static struct ev *with_variable(struct bench *b, uint32_t type, const char *name)
+{
+    for (size_t i = 1; i < b->count; i++) {
+        struct avow_event_variable v;
+        size_t len = strlen(name), k = 0;
+        if (b->events[i].type != type || !avow_event_variable_parse(b->events[i].data, &v) ||
+            v.name.len != 2 * len)
+            continue;
+        while (k < len && v.name.ptr[2 * k] == (uint8_t)name[k])
+            k++;
+        if (k == len)
+            return &b->events[i];
+    }
+    fail_msg("no variable %s", name);
+    return NULL;
+}
+
+/* Anybody who owns the running system can extend a PCR once more. */
+static struct ev *extend(struct bench *b, const struct ev *like)
+{
+    assert_true(b->count < EVENTS_MAX);
+    b->events[b->count] = *like;
+    return &b->events[b->count++];
+}
+
+static void drop(struct bench *b, struct ev *e)
+{
+    size_t i = (size_t)(e - b->events);
+    memmove(e, e + 1, (b->count - i - 1) * sizeof *e);
+    b->count--;
+}
+
+static void set_text(struct bench *b, struct ev *e, const char *label, const char *text)
+{
+    char all[2048];
+    int n = snprintf(all, sizeof all, "%s%s", label, text);
+    e->data = keep(b, all, (size_t)n + 1);
+}
+
+/* The last byte of the data: the state of SecureBoot, a part of a hash in dbx or of a certificate.
+ */
+static void change_last(struct bench *b, struct ev *e)
+{
+    uint8_t copy[8192];
+    assert_true(e->data.len && e->data.len <= sizeof copy);
+    memcpy(copy, e->data.ptr, e->data.len);
+    copy[e->data.len - 1] ^= 1;
+    e->data = keep(b, copy, e->data.len);
+}
+
+static struct ev *state_off(struct bench *b)
+{
+    struct ev *e = with_variable(b, AVOW_EV_EFI_VARIABLE_DRIVER_CONFIG, "SecureBoot");
+    change_last(b, e);
+    measure(b, e, e->data);
+    return e;
+}
+
+static void secure_boot_off(struct bench *b)
+{
+    (void)state_off(b);
+}
+
+static void secure_boot_off_said_to_be_on(struct bench *b)
+{
+    change_last(b, state_off(b));
+}
+
+/* Off was measured; "on" is extended afterwards, and "off" called something else. */
+static void secure_boot_off_hidden(struct bench *b)
+{
+    struct ev on = *with_variable(b, AVOW_EV_EFI_VARIABLE_DRIVER_CONFIG, "SecureBoot");
+    struct ev *off = state_off(b);
+    off->type = AVOW_EV_EVENT_TAG;
+    off->data = keep(b, "x", 1);
+    (void)extend(b, &on);
+}
+
+/* The value of another variable is measured without its name in this form. */
+static void secure_boot_off_within_a_value(struct bench *b)
+{
+    static const char head[] = "\x50\xab\x5d\x60\x46\xe0\x00\x43\xab\xb6\x3d\xd8\x10\xdd\x8b\x23"
+                               "\x01\0\0\0\0\0\0\0";
+    uint8_t copy[512];
+    struct ev on = *with_variable(b, AVOW_EV_EFI_VARIABLE_DRIVER_CONFIG, "SecureBoot");
+    struct ev *off = state_off(b);
+    memcpy(copy, head, 24);
+    memset(copy + 24, 0, 8);
+    copy[24] = (uint8_t)off->data.len;
+    copy[32] = 'X';
+    copy[33] = 0;
+    memcpy(copy + 34, off->data.ptr, off->data.len);
+    off->type = AVOW_EV_EFI_VARIABLE_BOOT;
+    off->data = keep(b, copy, 34 + off->data.len);
+    (void)extend(b, &on);
+}
+
+static void secure_boot_event_dropped(struct bench *b)
+{
+    drop(b, with_variable(b, AVOW_EV_EFI_VARIABLE_DRIVER_CONFIG, "SecureBoot"));
+}
+
+static void dbx_without_its_hash(struct bench *b)
+{
+    struct ev *e = with_variable(b, AVOW_EV_EFI_VARIABLE_DRIVER_CONFIG, "dbx");
+    change_last(b, e);
+    measure(b, e, e->data);
+}
+
+static void dbx_changed_in_the_log(struct bench *b)
+{
+    change_last(b, with_variable(b, AVOW_EV_EFI_VARIABLE_DRIVER_CONFIG, "dbx"));
+}
+
+static void db_with_another_certificate(struct bench *b)
+{
+    struct ev *e = with_variable(b, AVOW_EV_EFI_VARIABLE_DRIVER_CONFIG, "db");
+    change_last(b, e);
+    measure(b, e, e->data);
+}
+
+/* Called an authority, and the right list extended behind it. */
+static void db_called_an_authority(struct bench *b)
+{
+    struct ev *e = with_variable(b, AVOW_EV_EFI_VARIABLE_DRIVER_CONFIG, "db");
+    struct ev good = *e;
+    change_last(b, e);
+    measure(b, e, e->data);
+    e->type = AVOW_EV_EFI_VARIABLE_AUTHORITY;
+    (void)extend(b, &good);
+}
+
+static void other_authority(struct bench *b)
+{
+    struct ev *e = with_variable(b, AVOW_EV_EFI_VARIABLE_AUTHORITY, "db");
+    change_last(b, e);
+    measure(b, e, e->data);
+}
+
+/* dbx has dbt's name now: the digest does not fit any more. */
+static void dbx_renamed(struct bench *b)
+{
+    struct ev *e = with_variable(b, AVOW_EV_EFI_VARIABLE_DRIVER_CONFIG, "dbx");
+    uint8_t copy[512];
+    memcpy(copy, e->data.ptr, e->data.len);
+    copy[32 + 4] = 't';
+    e->data = keep(b, copy, e->data.len);
+}
+
+static void debug_mode(struct bench *b)
+{
+    struct ev e = *with_text(b, "Calling EFI Application");
+    e.pcr = 7;
+    set_text(b, &e, "", "UEFI Debug Mode");
+    measure(b, &e, avow_bytes_make(e.data.ptr, e.data.len - 1));
+    (void)extend(b, &e);
+}
+
+static void no_separator(struct bench *b)
+{
+    drop(b, nth(b, 4, 1));
+}
+
+/* PCR 4: action, separator, shim, GRUB, kernel, kernel. */
+static void other_kernel(struct bench *b)
+{
+    measure(b, nth(b, 4, 4), AVOW_BYTES_OF(((const uint8_t[]){1})));
+}
+
+static void other_kernel_hidden(struct bench *b)
+{
+    struct ev good = *nth(b, 4, 4);
+    other_kernel(b);
+    nth(b, 4, 4)->type = AVOW_EV_EFI_ACTION;
+    (void)extend(b, &good);
+}
+
+static void images_in_another_order(struct bench *b)
+{
+    struct ev shim = *nth(b, 4, 2);
+    *nth(b, 4, 2) = *nth(b, 4, 3);
+    *nth(b, 4, 3) = shim;
+}
+
+static void one_image_more(struct bench *b)
+{
+    struct ev *e = extend(b, nth(b, 4, 4));
+    measure(b, e, AVOW_BYTES_OF(((const uint8_t[]){1})));
+}
+
+static void one_image_less(struct bench *b)
+{
+    drop(b, nth(b, 4, 3));
+}
+
+static void bad_line(struct bench *b, struct ev *e, const char *label)
+{
+    static const char line[] = "/boot/vmlinuz-6.1.0-56-amd64 init=/bin/sh";
+    set_text(b, e, label, line);
+    measure(b, e, avow_bytes_make(line, sizeof line - 1));
+}
+
+static void other_command_line(struct bench *b)
+{
+    bad_line(b, with_text(b, "kernel_cmdline: "), "kernel_cmdline: ");
+}
+
+static void command_line_changed_in_the_log(struct bench *b)
+{
+    set_text(b, with_text(b, "kernel_cmdline: "), "kernel_cmdline: ", "/boot/vmlinuz quiet");
+}
+
+/* The label is not measured: the bad line becomes a command, the good one is extended. */
+static void command_line_called_a_command(struct bench *b)
+{
+    struct ev *e = with_text(b, "kernel_cmdline: ");
+    struct ev good = *e;
+    bad_line(b, e, "grub_cmd: ");
+    (void)extend(b, &good);
+}
+
+static void command_line_made_unreadable(struct bench *b)
+{
+    struct ev *e = with_text(b, "kernel_cmdline: ");
+    struct ev good = *e;
+    bad_line(b, e, "");
+    set_text(b, e, "", "nothing to see");
+    (void)extend(b, &good);
+}
+
+static void command_line_dropped(struct bench *b)
+{
+    drop(b, with_text(b, "kernel_cmdline: "));
+}
+
+static void other_initrd(struct bench *b)
+{
+    measure(b, nth(b, 9, 3), AVOW_BYTES_OF(((const uint8_t[]){1})));
+}
+
+static void other_mok(struct bench *b)
+{
+    measure(b, nth(b, 14, 0), AVOW_BYTES_OF(((const uint8_t[]){1})));
+}
+
+/* The names are not measured, but the order is. */
+static void mok_lists_swapped(struct bench *b)
+{
+    struct ev first = *nth(b, 14, 0);
+    *nth(b, 14, 0) = *nth(b, 14, 1);
+    *nth(b, 14, 1) = first;
+}
+
+static void other_firmware(struct bench *b)
+{
+    measure(b, nth(b, 0, 2), AVOW_BYTES_OF(((const uint8_t[]){1})));
+}
+
+static void firmware_event_moved_to_another_pcr(struct bench *b)
+{
+    nth(b, 0, 2)->pcr = 1;
+}
+
+struct attack {
+    const char *name;
+    void (*change)(struct bench *b);
+    enum avow_finding_id id; /* among the complaints */
+};
+
+static void check_attack(const struct attack *a, const char *machine)
+{
+    struct bench b;
+    bench_init(&b, machine);
+    char *policy = made(&b);
+    a->change(&b);
+    rebuild(&b);
+    struct told t = judge(&b, policy);
+    if (!t.ids[a->id])
+        fail_msg("%s: no %s among\n%s", a->name, avow_finding_def_of(a->id)->id, t.text);
+    if (getenv("SHOW"))
+        printf("%s\n%s", a->name, t.text);
+    free(policy);
+    bench_deinit(&b);
+}
+
+#define ATTACK(change, id)                                                                         \
+    {                                                                                              \
+#change, change, AVOW_FINDING_##id                                                         \
+    }
+
+static void test_boot_policy_judge__log_of_another_boot__finding(void **state)
+{
+    (void)state;
+    static const struct attack attacks[] = {
+        ATTACK(secure_boot_off, BOOT_SECURE_BOOT),
+        ATTACK(dbx_without_its_hash, BOOT_VARIABLE),
+        ATTACK(db_with_another_certificate, BOOT_VARIABLE),
+        ATTACK(other_authority, BOOT_VARIABLE),
+        ATTACK(debug_mode, BOOT_VARIABLE),
+        ATTACK(no_separator, BOOT_EVENT_MISSING),
+        ATTACK(other_kernel, BOOT_IMAGE),
+        ATTACK(images_in_another_order, BOOT_EVENT_MISSING),
+        ATTACK(one_image_more, BOOT_IMAGE),
+        ATTACK(one_image_less, BOOT_EVENT_MISSING),
+        ATTACK(other_command_line, BOOT_COMMAND_LINE),
+        ATTACK(command_line_dropped, BOOT_COMMAND_LINE),
+        ATTACK(other_initrd, BOOT_FILE),
+        ATTACK(other_mok, BOOT_MOK),
+        ATTACK(mok_lists_swapped, BOOT_EVENT_MISSING),
+        ATTACK(other_firmware, BOOT_FIRMWARE),
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(attacks); i++)
+        check_attack(&attacks[i], "m2-grub-sb");
+}
+
+/* AB1, AB2: the digest of what was, the data of what should have been. */
+static void test_AB1_boot_policy_judge__data_changed__not_believed(void **state)
+{
+    (void)state;
+    static const struct attack attacks[] = {
+        ATTACK(secure_boot_off_said_to_be_on, BOOT_DATA_UNTRUSTED),
+        ATTACK(secure_boot_off_said_to_be_on, BOOT_SECURE_BOOT),
+        ATTACK(dbx_changed_in_the_log, BOOT_DATA_UNTRUSTED),
+        ATTACK(dbx_changed_in_the_log, BOOT_VARIABLE),
+        ATTACK(dbx_renamed, BOOT_DATA_UNTRUSTED),
+        ATTACK(command_line_changed_in_the_log, BOOT_DATA_UNTRUSTED),
+        ATTACK(command_line_changed_in_the_log, BOOT_COMMAND_LINE),
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(attacks); i++)
+        check_attack(&attacks[i], "m2-grub-sb");
+}
+
+/* The bad event stays in its PCR under another label; what is demanded is extended behind it. */
+static void test_AB3_boot_policy_judge__relabelled__finding(void **state)
+{
+    (void)state;
+    static const struct attack attacks[] = {
+        ATTACK(secure_boot_off_hidden, BOOT_DATA_UNTRUSTED),
+        ATTACK(secure_boot_off_within_a_value, BOOT_VARIABLE),
+        ATTACK(db_called_an_authority, BOOT_VARIABLE),
+        ATTACK(other_kernel_hidden, BOOT_IMAGE),
+        ATTACK(command_line_called_a_command, BOOT_COMMAND_LINE),
+        ATTACK(command_line_made_unreadable, BOOT_DATA_UNTRUSTED),
+        ATTACK(firmware_event_moved_to_another_pcr, BOOT_EVENT_MISSING),
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(attacks); i++)
+        check_attack(&attacks[i], "m2-grub-sb");
+}
+
+static void test_AB4_boot_policy_judge__events_dropped__missing(void **state)
+{
+    (void)state;
+    static const struct attack dropped = ATTACK(secure_boot_event_dropped, BOOT_SECURE_BOOT);
+    check_attack(&dropped, "m2-grub-sb");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_boot_policy_make__every_machine__passes_its_own),
+        cmocka_unit_test(test_boot_policy_judge__log_of_another_boot__finding),
+        cmocka_unit_test(test_AB1_boot_policy_judge__data_changed__not_believed),
+        cmocka_unit_test(test_AB3_boot_policy_judge__relabelled__finding),
+        cmocka_unit_test(test_AB4_boot_policy_judge__events_dropped__missing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
