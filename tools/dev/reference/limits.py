@@ -15,7 +15,7 @@ OPTION_TABLES = ("registrar/conf.c", "verifier-workers/conf.c", "agent/agent_con
 
 
 def byte_count(n: int) -> str:
-    for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if n % size == 0 and n >= size:
             return f"{n // size} {unit}"
     return f"{spaced(n)} bytes"
@@ -42,7 +42,7 @@ class Filler:
     def fill(self, text: str) -> str:
         bare = re.search(r"\d+", re.sub(r"`[^`]*`|\b[01]\b|\bR\d+\b", "", BRACES.sub("", text)))
         if bare:
-            raise source.SourceError(f"{LIMITS}: {bare[0]} stands there by hand: name its constant, or write {{={bare[0]}}}")
+            raise source.SourceError(f"{bare[0]} stands there by hand: name its constant, or write {{={bare[0]}}}")
         return BRACES.sub(self._one, text)
 
     def _one(self, match: re.Match) -> str:
@@ -51,7 +51,7 @@ class Filler:
             return inner[1:]
         name, _, unit = inner.rpartition(":")
         if unit not in UNITS:
-            raise source.SourceError(f"{LIMITS}: {{{inner}}} has no unit (:{', :'.join(UNITS)})")
+            raise source.SourceError(f"{{{inner}}} has no unit (:{', :'.join(UNITS)})")
         value, files, shown = self._value(name)
         text = UNITS[unit](value)
         self.used.setdefault((shown, ", ".join(f"`{file}`" for file in files)), text)
@@ -76,12 +76,18 @@ class Filler:
             match = re.search(OPTION.format(section=section, key=key), source.text_of(path)) if path.exists() else None
             if match:
                 return int(match[1]), file
-        raise source.SourceError(f"{LIMITS}: no option {name}")
+        raise source.SourceError(f"no option {name}")
 
 
 def filled(root: Path, constants: source.Constants) -> tuple[list[list[str]], Filler]:
     filler = Filler(root, constants)
-    return [[what] + [filler.fill(cell) for cell in cells] for what, *cells in read_tsv(root / LIMITS)], filler
+    rows = []
+    for what, *cells in read_tsv(root / LIMITS):
+        try:
+            rows.append([what] + [filler.fill(cell) for cell in cells])
+        except source.SourceError as e:
+            raise source.SourceError(f"{LIMITS}: {what}: {e}") from e
+    return rows, filler
 
 
 def limits(root: Path, constants: source.Constants) -> list[str]:
