@@ -42,6 +42,7 @@ static const struct command commands[] = {
     {"agent status", avow_cmd_agent_status, "show one agent; exit 0 only if it is trusted"},
     {"agent watch", avow_cmd_agent_watch, "show changes of status as they happen"},
     {"verdict tail", avow_cmd_verdict_tail, "print verdicts"},
+    {"verdict audit", avow_cmd_verdict_audit, "appraise recorded evidence again, and compare"},
     {"revocation tail", avow_cmd_revocation_tail, "print revocations"},
     {"enroll", avow_cmd_enroll, "enrol whoever registers, by a profile"},
     {"registrar list", avow_cmd_registrar_list, "list the registered agents"},

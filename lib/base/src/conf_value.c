@@ -8,29 +8,6 @@
 
 #include "avow/base/banned.h"
 
-static const struct {
-    const char *suffix;
-    uint64_t ms;
-} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
-
-/* "1500", "1500ms", "90s", "5m", "2h", "1d". */
-static bool parse_ms(struct avow_str text, uint64_t *out)
-{
-    size_t digits = 0;
-    while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9')
-        digits++;
-    struct avow_str suffix = {text.ptr + digits, text.len - digits};
-    uint64_t factor = suffix.len ? 0 : 1;
-    for (size_t i = 0; i < AVOW_ARRAY_LEN(units); i++)
-        if (avow_str_is(suffix, units[i].suffix))
-            factor = units[i].ms;
-    text.len = digits;
-    if (!factor || !avow_num_parse_u64(text, UINT64_MAX / factor, out))
-        return false;
-    *out *= factor;
-    return true;
-}
-
 static bool parse_bool(struct avow_str text, uint64_t *out)
 {
     static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
@@ -85,7 +62,7 @@ bool avow_conf_check_value(const struct avow_conf_option *o, struct avow_str tex
             return false;
         break;
     case AVOW_CONF_MS:
-        if (!parse_ms(text, &v))
+        if (!avow_num_parse_ms(text, &v))
             return not_a(text, "a duration such as 500ms, 30s, 5m, 2h, 1d", why, why_size);
         if (!check_range(o, v, why, why_size))
             return false;

@@ -28,3 +28,25 @@ bool avow_size_mul(size_t a, size_t b, size_t *out)
     *out = a * b;
     return true;
 }
+
+static const struct {
+    const char *suffix;
+    uint64_t ms;
+} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+
+bool avow_num_parse_ms(struct avow_str text, uint64_t *out)
+{
+    size_t digits = 0;
+    while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9')
+        digits++;
+    struct avow_str suffix = {text.ptr + digits, text.len - digits};
+    uint64_t factor = suffix.len ? 0 : 1;
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(units); i++)
+        if (avow_str_is(suffix, units[i].suffix))
+            factor = units[i].ms;
+    text.len = digits;
+    if (!factor || !avow_num_parse_u64(text, UINT64_MAX / factor, out))
+        return false;
+    *out *= factor;
+    return true;
+}

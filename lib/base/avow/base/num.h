@@ -17,4 +17,7 @@ static inline uint64_t avow_max_u64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* "1500", "1500ms", "90s", "5m", "2h", "1d" in milliseconds. */
+bool avow_num_parse_ms(struct avow_str text, uint64_t *out) AVOW_MUST_CHECK;
+
 #endif
