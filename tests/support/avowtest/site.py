@@ -316,7 +316,8 @@ class Site:
         )
         return self.workers[name]
 
-    def add_host(self, name: str) -> Host:
+    def add_host(self, name: str, booted: bool = True) -> Host:
+        """booted: the list begins at once; else the caller extends PCR 0-9 first."""
         folder = self.folder / "hosts" / name
         (folder / "ima").mkdir(parents=True)
         (folder / "run").mkdir()
@@ -324,7 +325,8 @@ class Site:
         host = Host(self, name, tcti, folder)
         self.hosts[name] = host
         (folder / "boot_id").write_text(Path("/proc/sys/kernel/random/uuid").read_text())
-        host.ima("init")
+        if booted:
+            host.ima("init")
         return host
 
     def enrol(self, name: str, *options: str, timeout: float = 15) -> str:

@@ -192,6 +192,26 @@ void rig_boot_aggregate(const struct rig *r, enum avow_hash_alg bank, struct avo
     avow_digest_pieces(hashes[bank], pieces, n, out);
 }
 
+/* Machines with a log have the values that it leads to, in the banks that it is about. */
+static void start_firmware(struct rig *r)
+{
+    struct avow_event_log log;
+    struct avow_event_replay *replay = avow_arena_alloc(&r->arena, 1, sizeof *replay);
+    if (!r->firmware.len)
+        return;
+    if (avow_event_log_parse(r->firmware, &log, NULL))
+        fail_msg("the firmware's log cannot be read");
+    avow_event_replay(&log, replay);
+    for (size_t i = 0; i < replay->banks_count; i++) {
+        const struct avow_event_bank *b = &replay->banks[i];
+        enum avow_hash_alg bank = AVOW_HASH_ALG_SHA1;
+        while (hashes[bank] != b->alg)
+            bank++;
+        for (size_t pcr = 0; pcr < 24; pcr++)
+            memcpy(r->pcr[bank][pcr], b->values[pcr].bytes, b->values[pcr].len);
+    }
+}
+
 static void start_kernel(struct rig *r)
 {
     struct avow_digest d;
@@ -202,6 +222,7 @@ static void start_kernel(struct rig *r)
         for (uint8_t i = 17; i < 23; i++)
             memset(r->pcr[bank][i], 0xFF, 64);
     }
+    start_firmware(r);
     r->log_count = r->next = 0;
     r->boot_id[0]++;
     r->send_pcrs = true;
@@ -279,6 +300,7 @@ void rig_deinit(struct rig *r)
 {
     avow_ak_free(r->ak);
     avow_runtime_policy_free(r->policy);
+    avow_boot_policy_free(r->boot);
     avow_arena_deinit(&r->arena);
     avow_arena_deinit(&r->scratch);
 }
@@ -295,6 +317,20 @@ void rig_policy(struct rig *r, const char *json)
     r->head.name = AVOW_STR_LIT("base");
     r->head.generation++;
     avow_sha256(avow_bytes_make(json, strlen(json)), r->head.sha256);
+}
+
+void rig_boot_policy(struct rig *r, const char *json)
+{
+    struct avow_err err = {0};
+    avow_boot_policy_free(r->boot);
+    r->boot = NULL;
+    if (avow_boot_policy_load(avow_bytes_make(json, strlen(json)), &r->boot, &err))
+        fail_msg("boot policy: %s", err.msg);
+    r->e.has_boot_policy = true;
+    r->e.boot_policy = (struct avow_policy_ref){.has_name = true, .name = AVOW_STR_LIT("boot")};
+    r->boot_head.name = AVOW_STR_LIT("boot");
+    r->boot_head.generation++;
+    avow_sha256(avow_bytes_make(json, strlen(json)), r->boot_head.sha256);
 }
 
 const char *rig_policy_text(struct rig *r, const char *excludes, ...)
@@ -375,6 +411,10 @@ struct rig_shot *rig_take(struct rig *r)
     avow_sha256_pieces(values, 24, s->body.pcr_static);
     for (size_t i = r->next; i < r->log_count && !r->ima_absent; i++)
         s->log[s->log_count++] = r->log[i];
+    if (r->send_pcrs && r->firmware.len) {
+        s->boot_log = r->firmware.ptr;
+        s->boot_log_len = r->firmware.len;
+    }
     s->magic = AVOW_TPM_GENERATED;
     s->type = AVOW_ST_ATTEST_QUOTE;
     memcpy(s->signer, signer, sizeof signer);
@@ -466,7 +506,7 @@ static void seal_part(struct rig_shot *s)
     avow_buf_deinit(&entries);
 }
 
-static void seal_body(struct rig_shot *s)
+static void seal_body(const struct rig *r, struct rig_shot *s)
 {
     uint8_t digest[32];
     struct avow_buf b;
@@ -476,6 +516,10 @@ static void seal_body(struct rig_shot *s)
     memcpy(s->body.marker_tag, digest, sizeof s->body.marker_tag);
     if (!s->keep_count)
         s->body.ima_count = (uint32_t)s->log_count + s->raw_count;
+    if (s->boot_log && r->firmware.len) {
+        s->body.has_boot_log = true;
+        avow_sha256(avow_bytes_make(s->boot_log, s->boot_log_len), s->body.boot_log);
+    }
     if (!s->keep_link) {
         s->body.has_link = s->part_len > 0;
         s->body.has_link |= s->cuts_count > 0;
@@ -549,7 +593,7 @@ void rig_seal(struct rig *r, struct rig_shot *s)
 {
     seal_tail(r, s);
     seal_part(s);
-    seal_body(s);
+    seal_body(r, s);
     seal_attest(r, s);
     s->signature_len =
         rig_key_sign(s->sign_with, avow_bytes_make(s->attest, s->attest_len), s->signature);
@@ -587,11 +631,19 @@ typedef enum avow_rc (*judge_fn)(const struct avow_eval_in *in, struct avow_aren
 /* Completes `in`, judges twice, takes the new state over as a worker does. */
 static void judge(struct rig *r, judge_fn fn, struct avow_eval_in in, uint64_t clock)
 {
+    struct avow_head_ref heads[2];
+    size_t heads_count = 0;
+    if (r->policy)
+        heads[heads_count++] = r->head;
+    if (r->boot)
+        heads[heads_count++] = r->boot_head;
     struct avow_eval_policy policy = {.runtime = r->policy,
+                                      .boot = r->boot,
+                                      .boot_sha256 = r->boot_head.sha256,
                                       .keys = r->keys,
                                       .severity = r->severity,
-                                      .heads = &r->head,
-                                      .heads_count = r->policy ? 1 : 0,
+                                      .heads = heads,
+                                      .heads_count = heads_count,
                                       .missing = r->policy_missing,
                                       .superset_of_prior = r->superset};
     in.enrollment = &r->e;

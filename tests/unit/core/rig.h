@@ -53,12 +53,14 @@ struct rig {
     struct avow_runtime_policy *policy;
     const struct avow_ima_keys *keys;     /* of the enrolment; borrowed */
     const struct avow_severity *severity; /* the same */
-    struct avow_head_ref head;
+    struct avow_boot_policy *boot;
+    struct avow_head_ref head, boot_head; /* of `policy` and `boot` */
     bool policy_missing, superset;
 
     /* the host */
-    enum avow_hash_alg bank; /* that the agent quotes */
-    bool padded;             /* kernel without the banks' hashes */
+    enum avow_hash_alg bank;    /* that the agent quotes */
+    bool padded;                /* kernel without the banks' hashes */
+    struct avow_bytes firmware; /* log of the next boot; empty: none, and PCRs as a test rig has */
     uint8_t pcr[AVOW_HASH_ALG_COUNT][24][64];
     struct rig_entry log[RIG_ENTRIES_MAX];
     size_t log_count;
@@ -133,9 +135,11 @@ struct rig_shot { /* everything that can be broken */
 void rig_init(struct rig *r, enum rig_key key);
 void rig_deinit(struct rig *r);
 void rig_policy(struct rig *r, const char *json);
+void rig_boot_policy(struct rig *r, const char *json);
 /* Changes to `e` take effect with a higher generation. */
 void rig_enroll_again(struct rig *r);
 
+/* The PCRs start as `firmware` explains; the next shot carries it. */
 void rig_boot(struct rig *r);
 void rig_restart(struct rig *r); /* TPM Restart: PCRs zeroed, resetCount unchanged */
 /* Appends to the list and extends the PCRs. */
