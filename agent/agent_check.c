@@ -4,6 +4,7 @@
 #include "avow/base/file.h"
 #include "avow/bus/bus.h"
 #include "avow/trust/bundle.h"
+#include "device_identity.h"
 #include "link.h"
 #include "tpm/tpm.h"
 
@@ -139,6 +140,13 @@ static void read_location(void *arg, const char *key, const char *value)
         read_pem(arg, "kafka", key, value);
 }
 
+/* A certificate of the device that is in a file; PEM or DER. */
+static void read_device_cert(struct reading *r, const char *key, const struct avow_device_cert *d)
+{
+    if (d->file)
+        read_as_user(r, "tpm", key, d->file);
+}
+
 enum avow_rc avow_agent_check_files(const struct avow_conf *c, const struct avow_privilege *p,
                                     struct avow_err *err)
 {
@@ -148,6 +156,12 @@ enum avow_rc avow_agent_check_files(const struct avow_conf *c, const struct avow
     if (*ca) {
         read_as_user(&r, "registrar", "ca", ca);
         read_pem(&r, "registrar", "ca", ca);
+    }
+    struct avow_device_opts device;
+    const char *unused = NULL;
+    if (!avow_device_opts_read(c, &device, &unused, NULL)) {
+        read_device_cert(&r, "iak_cert", &device.iak_cert);
+        read_device_cert(&r, "idevid_cert", &device.idevid_cert);
     }
     avow_conf_each_passthrough(c, read_location, &r);
     return r.rc;
@@ -215,6 +229,19 @@ static enum avow_rc check_tpm(const struct avow_conf *c, struct avow_buf *notes,
     if (device && stat(device, &st))
         avow_buf_printf(notes, "tpm.tcti: %s: %s; on this machine the agent would not start\n",
                         device, strerror(errno));
+    return AVOW_OK;
+}
+
+static enum avow_rc check_device(const struct avow_conf *c, struct avow_buf *notes,
+                                 struct avow_err *err)
+{
+    struct avow_device_opts device;
+    const char *key = NULL;
+    struct avow_err why = {.rc = AVOW_OK};
+    if (avow_device_opts_read(c, &device, &key, &why))
+        return bad(c, "tpm", key, err, "%s", why.msg);
+    if (device.given && !*avow_conf_str(c, "registrar", "url"))
+        avow_buf_put_str(notes, "tpm.iak is not used: registrar.url is empty\n");
     return AVOW_OK;
 }
 
@@ -312,6 +339,8 @@ enum avow_rc avow_agent_check(const struct avow_conf *c, struct avow_buf *notes,
     enum avow_rc rc = check_id(c, err);
     if (!rc)
         rc = check_tpm(c, notes, err);
+    if (!rc)
+        rc = check_device(c, notes, err);
     if (!rc)
         rc = check_registrar(c, notes, err);
     if (!rc)

@@ -96,6 +96,29 @@ static const struct avow_conf_option options[] = {
      .doc =
          "template of the endorsement key; auto: the first whose certificate the TPM holds, else "
          "L-1"},
+    {.section = "tpm",
+     .key = "iak",
+     .type = AVOW_CONF_STR,
+     .def = "",
+     .doc =
+         "persistent handle of the device's initial attestation key (0x81020001), which certifies "
+         "the AK for registrars that ask for IAK and IDevID; empty: this host has none"},
+    {.section = "tpm",
+     .key = "iak_cert",
+     .type = AVOW_CONF_STR,
+     .def = "",
+     .doc =
+         "its certificate, and those above it: a file (PEM or DER), or an NV index (0x01c90001)"},
+    {.section = "tpm",
+     .key = "idevid",
+     .type = AVOW_CONF_STR,
+     .def = "",
+     .doc = "persistent handle of the device's identity key (0x81020000)"},
+    {.section = "tpm",
+     .key = "idevid_cert",
+     .type = AVOW_CONF_STR,
+     .def = "",
+     .doc = "its certificate, as tpm.iak_cert"},
     {.section = "registrar",
      .key = "url",
      .type = AVOW_CONF_STR,

@@ -144,6 +144,18 @@ static void put_pem_field(struct avow_buf *out, const char *name, struct avow_by
     avow_buf_put_str(out, "\",");
 }
 
+static void put_device(struct avow_buf *out, const struct avow_enroll_device *d)
+{
+    if (!d->iak_public.len)
+        return;
+    put_base64_field(out, "iak_tpm", d->iak_public);
+    put_base64_field(out, "iak_attest", d->iak_attest);
+    put_base64_field(out, "iak_sign", d->iak_sign);
+    put_pem_field(out, "iak_cert", d->iak_certs);
+    put_base64_field(out, "idevid_tpm", d->idevid_public);
+    put_pem_field(out, "idevid_cert", d->idevid_certs);
+}
+
 enum avow_rc avow_enroll_put_registration(const struct avow_enroll_self *self, struct avow_buf *out,
                                           struct avow_err *err)
 {
@@ -151,6 +163,7 @@ enum avow_rc avow_enroll_put_registration(const struct avow_enroll_self *self, s
     put_base64_field(out, "ek_tpm", self->ek_public);
     put_base64_field(out, "aik_tpm", self->ak_public);
     put_pem_field(out, "ekcert", self->ek_certs);
+    put_device(out, &self->device);
     /* Nobody calls this agent; Keylime's tenant wants the fields to be there, as its push agent
      * sends them. */
     avow_buf_put_str(out, "\"ip\":\"127.0.0.1\",\"port\":9002,\"mtls_cert\":\"disabled\"}");

@@ -70,6 +70,12 @@ enum avow_rc avow_enroll_put_request(const struct avow_enroll_self *self, struct
     put_field(out, self->ek_public);
     put_field(out, self->ak_public);
     put_field(out, self->ek_certs);
+    put_field(out, self->device.iak_public);
+    put_field(out, self->device.iak_attest);
+    put_field(out, self->device.iak_sign);
+    put_field(out, self->device.iak_certs);
+    put_field(out, self->device.idevid_public);
+    put_field(out, self->device.idevid_certs);
     return avow_buf_status(out, err);
 }
 
@@ -83,6 +89,12 @@ enum avow_rc avow_enroll_parse_request(struct avow_bytes in, struct avow_enroll_
     s.ek_public = take_field(&r);
     s.ak_public = take_field(&r);
     s.ek_certs = take_field(&r);
+    s.device.iak_public = take_field(&r);
+    s.device.iak_attest = take_field(&r);
+    s.device.iak_sign = take_field(&r);
+    s.device.iak_certs = take_field(&r);
+    s.device.idevid_public = take_field(&r);
+    s.device.idevid_certs = take_field(&r);
     if (!avow_rd_done(&r))
         return avow_err_set(err, AVOW_PARSE, 0, "malformed request");
     *out = s;

@@ -16,12 +16,19 @@
 #define AVOW_ENROLL_SECRET_MAX 64u
 #define AVOW_ENROLL_MESSAGE_MAX (256u * 1024u) /* 8 certificates of 16 KiB as PEM, and the rest */
 
+struct avow_enroll_device {                 /* borrowed; all empty: none */
+    struct avow_bytes iak_public;           /* TPM2B_PUBLIC */
+    struct avow_bytes iak_attest, iak_sign; /* TPM2_Certify of the AK */
+    struct avow_bytes iak_certs;            /* PEM text */
+    struct avow_bytes idevid_public, idevid_certs;
+};
 struct avow_enroll_self { /* borrowed */
     const char *url;      /* "http://host:port" or "https://..." */
     const char *ca;       /* PEM file; "": none, or the system's for https */
     const char *agent_id;
     struct avow_bytes ek_public, ak_public; /* TPM2B_PUBLIC */
     struct avow_bytes ek_certs;             /* PEM text, EK certificate first; empty: none */
+    struct avow_enroll_device device;
 };
 struct avow_enroll_challenge {
     char version[AVOW_ENROLL_VERSION_MAX];       /* "2.6": what the registrar was spoken to in */

@@ -8,6 +8,7 @@
 #include "avow/base/file.h"
 #include "avow/base/log.h"
 #include "avow/bus/bus.h"
+#include "device_identity.h"
 #include "loop.h"
 #include "privilege.h"
 #include "program_path.h"
@@ -31,6 +32,7 @@ struct agent {
     struct avow_privilege privilege;
     struct avow_tpm *tpm;
     struct avow_self self;
+    struct avow_device_identity device;
     struct avow_attest *attest;
     struct avow_trust_follow *trust;
     struct avow_bus *bus;
@@ -41,6 +43,7 @@ static void agent_init(struct agent *a)
 {
     *a = (struct agent){.notify = {.fd = -1}};
     avow_self_init(&a->self);
+    avow_device_identity_init(&a->device);
 }
 
 static void agent_deinit(struct agent *a)
@@ -49,6 +52,7 @@ static void agent_deinit(struct agent *a)
     avow_trust_follow_free(a->trust);
     avow_attest_free(a->attest);
     avow_self_deinit(&a->self);
+    avow_device_identity_deinit(&a->device);
     avow_tpm_free(a->tpm);
     avow_notify_close(&a->notify);
 }
@@ -154,6 +158,19 @@ static enum avow_rc give_up_root(const struct avow_conf *conf, struct agent *a,
 
 /* --- As the agent's user --- */
 
+/* Only registrars ask for it. */
+static enum avow_rc open_device(const struct avow_conf *conf, struct agent *a, struct avow_err *err)
+{
+    struct avow_device_opts opts;
+    const char *key = NULL;
+    if (!*avow_conf_str(conf, "registrar", "url"))
+        return AVOW_OK;
+    enum avow_rc rc = avow_device_opts_read(conf, &opts, &key, err);
+    if (rc)
+        return avow_err_wrap(err, rc, "tpm.%s", key);
+    return avow_device_identity_load(a->tpm, &opts, a->self.id, &a->device, err);
+}
+
 static enum avow_rc open_self(const struct avow_conf *conf, struct agent *a, struct avow_err *err)
 {
     struct avow_self_opts opts;
@@ -162,6 +179,8 @@ static enum avow_rc open_self(const struct avow_conf *conf, struct agent *a, str
         rc = avow_self_identify(a->tpm, &opts, &a->self, err);
     if (!rc)
         rc = avow_self_load_ak(a->tpm, &opts, &a->self, err);
+    if (!rc)
+        rc = open_device(conf, a, err);
     avow_tpm_close(a->tpm);
     return rc;
 }
@@ -215,7 +234,8 @@ static enum avow_rc run_loop(const struct avow_conf *conf, struct agent *a, stru
                                                .agent_id = a->self.id,
                                                .ek_public = avow_buf_bytes(&a->self.ek_public),
                                                .ak_public = avow_tpm_ak_public(a->tpm),
-                                               .ek_certs = avow_buf_bytes(&a->self.ek_certs_pem)};
+                                               .ek_certs = avow_buf_bytes(&a->self.ek_certs_pem),
+                                               .device = avow_device_identity_view(&a->device)};
     const struct avow_loop_opts opts = {.tpm = a->tpm,
                                         .attest = a->attest,
                                         .trust = a->trust,
@@ -242,7 +262,8 @@ static enum avow_rc run(const struct avow_conf *conf, struct avow_err *err)
              AVOW_KV_STR("ek", avow_tpm_ek_name(avow_tpm_ek(a.tpm))),
              AVOW_KV_STR("ak", avow_conf_str(conf, "tpm", "ak_alg")),
              AVOW_KV_BOOL("new_ak", a.self.new_ak),
-             AVOW_KV_BOOL("ek_cert", a.self.ek_certs_pem.len > 0));
+             AVOW_KV_BOOL("ek_cert", a.self.ek_certs_pem.len > 0),
+             AVOW_KV_BOOL("iak", a.device.iak.public_area.len > 0));
     rc = run_loop(conf, &a, err);
     if (!rc)
         avow_log(INFO, "stopped", AVOW_KV_STR("agent", a.self.id));

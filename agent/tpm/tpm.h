@@ -108,6 +108,26 @@ enum avow_rc avow_tpm_ak_load(struct avow_tpm *t, enum avow_tpm_ak_alg alg, stru
                               struct avow_err *err) AVOW_MUST_CHECK;
 /* TPM2B_PUBLIC of the loaded AK, borrowed until the next load. */
 struct avow_bytes avow_tpm_ak_public(const struct avow_tpm *t);
+/* --- Keys of the device's maker at persistent handles. Errors beside their own: AVOW_NOTFOUND
+ * (nothing is there), AVOW_TPM, AVOW_NOMEM. */
+struct avow_tpm_certified {
+    struct avow_buf public_area; /* TPM2B_PUBLIC of the key that certified */
+    struct avow_buf attest;      /* TPMS_ATTEST of TPM2_Certify */
+    struct avow_buf signature;   /* TPMT_SIGNATURE */
+};
+void avow_tpm_certified_init(struct avow_tpm_certified *c);
+void avow_tpm_certified_deinit(struct avow_tpm_certified *c);
+/* TPM2_Certify of the loaded AK by the key at `handle`; appends to *out. AVOW_STATE: no AK. */
+enum avow_rc avow_tpm_certify_ak(struct avow_tpm *t, uint32_t handle, const uint8_t qualifying[32],
+                                 struct avow_tpm_certified *out,
+                                 struct avow_err *err) AVOW_MUST_CHECK;
+/* Appends the TPM2B_PUBLIC of the key. */
+enum avow_rc avow_tpm_key_public(struct avow_tpm *t, uint32_t handle, struct avow_buf *public_area,
+                                 struct avow_err *err) AVOW_MUST_CHECK;
+/* Appends the DER certificate in the NV index. */
+enum avow_rc avow_tpm_key_cert(struct avow_tpm *t, uint32_t index, struct avow_buf *der,
+                               struct avow_err *err) AVOW_MUST_CHECK;
+
 /* TPM2_ActivateCredential with TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET (with their sizes).
  * Appends the secret; the caller wipes it. Errors: AVOW_PARSE, AVOW_REFUSED (not meant for this EK
  * and AK), AVOW_TPM. */

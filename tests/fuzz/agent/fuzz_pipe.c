@@ -26,6 +26,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         within(in, self.ek_public.ptr, self.ek_public.len);
         within(in, self.ak_public.ptr, self.ak_public.len);
         within(in, self.ek_certs.ptr, self.ek_certs.len);
+        const struct avow_enroll_device *d = &self.device;
+        const struct avow_bytes parts[] = {d->iak_public, d->iak_attest,    d->iak_sign,
+                                           d->iak_certs,  d->idevid_public, d->idevid_certs};
+        for (size_t i = 0; i < AVOW_ARRAY_LEN(parts); i++)
+            within(in, parts[i].ptr, parts[i].len);
     }
     struct avow_enroll_challenge c;
     struct avow_err err = {.rc = AVOW_OK};

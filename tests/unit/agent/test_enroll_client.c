@@ -201,6 +201,31 @@ static void test_registration__is_keylimes_body(void **state)
     avow_buf_deinit(&out);
 }
 
+static void test_registration__device_identity__six_fields(void **state)
+{
+    (void)state;
+    static const uint8_t b[] = {0, 1, 2, 3};
+    const struct avow_bytes pem = avow_bytes_make("P\n", 2);
+    const struct avow_enroll_self self = {.agent_id = "x",
+                                          .ek_public = AVOW_BYTES_OF(b),
+                                          .ak_public = AVOW_BYTES_OF(b),
+                                          .device = {.iak_public = AVOW_BYTES_OF(b),
+                                                     .iak_attest = {b, 3},
+                                                     .iak_sign = {b, 2},
+                                                     .iak_certs = pem,
+                                                     .idevid_public = {b, 1},
+                                                     .idevid_certs = pem}};
+    struct avow_buf out;
+    avow_buf_init(&out, 4096);
+    assert_int_equal(avow_enroll_put_registration(&self, &out, NULL), AVOW_OK);
+    assert_string_equal(avow_buf_cstr(&out),
+                        "{\"ek_tpm\":\"AAECAw==\",\"aik_tpm\":\"AAECAw==\",\"ekcert\":null,"
+                        "\"iak_tpm\":\"AAECAw==\",\"iak_attest\":\"AAEC\",\"iak_sign\":\"AAE=\","
+                        "\"iak_cert\":\"P\\n\",\"idevid_tpm\":\"AA==\",\"idevid_cert\":\"P\\n\","
+                        "\"ip\":\"127.0.0.1\",\"port\":9002,\"mtls_cert\":\"disabled\"}");
+    avow_buf_deinit(&out);
+}
+
 /* HMAC-SHA384 keyed by the base64 text of the secret, over the id, in lower-case hex. */
 static void test_activation__tag_by_openssl(void **state)
 {
@@ -227,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_version__table),
         cmocka_unit_test(test_challenge__good__is_split_with_its_sizes),
+        cmocka_unit_test(test_registration__device_identity__six_fields),
         cmocka_unit_test(test_challenge__truncated_longer_or_foreign__is_refused),
         cmocka_unit_test(test_challenge__hostile_json__is_refused),
         cmocka_unit_test(test_answers__over_the_cap_or_deeply_nested__are_refused),

@@ -16,7 +16,13 @@ static const struct avow_enroll_self self = {.url = "https://registrar:8891",
                                              .agent_id = "host-1",
                                              .ek_public = {(const uint8_t *)"ek\0", 3},
                                              .ak_public = {(const uint8_t *)"ak", 2},
-                                             .ek_certs = {(const uint8_t *)"-----BEGIN", 10}};
+                                             .ek_certs = {(const uint8_t *)"-----BEGIN", 10},
+                                             .device = {.iak_public = {(const uint8_t *)"iak", 3},
+                                                        .iak_attest = {(const uint8_t *)"at", 2},
+                                                        .iak_sign = {(const uint8_t *)"s", 1},
+                                                        .iak_certs = {(const uint8_t *)"c1", 2},
+                                                        .idevid_public = {(const uint8_t *)"d", 1},
+                                                        .idevid_certs = {(const uint8_t *)"c", 1}}};
 
 static void request(struct avow_buf *out)
 {
@@ -44,6 +50,12 @@ static void test_request__comes_back_as_it_was(void **state)
     assert_true(avow_bytes_eq(got.ek_public, self.ek_public));
     assert_true(avow_bytes_eq(got.ak_public, self.ak_public));
     assert_true(avow_bytes_eq(got.ek_certs, self.ek_certs));
+    assert_true(avow_bytes_eq(got.device.iak_public, self.device.iak_public));
+    assert_true(avow_bytes_eq(got.device.iak_attest, self.device.iak_attest));
+    assert_true(avow_bytes_eq(got.device.iak_sign, self.device.iak_sign));
+    assert_true(avow_bytes_eq(got.device.iak_certs, self.device.iak_certs));
+    assert_true(avow_bytes_eq(got.device.idevid_public, self.device.idevid_public));
+    assert_true(avow_bytes_eq(got.device.idevid_certs, self.device.idevid_certs));
     avow_buf_deinit(&m);
 }
 
