@@ -22,6 +22,10 @@ static const struct avow_conf_option options[] = {
     {"worker", "threads", AVOW_CONF_U64, "1", 1, AVOW_WORKER_THREADS_MAX, NULL,
      "Worker threads: each is a member of the group with partitions and policies of its own.",
      NULL},
+    {"worker", "scratch_dir", AVOW_CONF_PATH, "/var/lib/avow-worker", 0, 0, NULL,
+     "Remembers beyond a crash which record was in hand, so that one that kills workers is skipped "
+     "at the third start; a folder that does not exist: nothing is remembered.",
+     NULL},
     {"processing", "guarantee", AVOW_CONF_ENUM, "exactly_once", 0, 0, "exactly_once|at_least_once",
      "at_least_once only where the broker has no transactions (avow-devbroker).", NULL},
     {"trust", "min_version", AVOW_CONF_U64, "0", 0, INT64_MAX, NULL,
@@ -67,6 +71,7 @@ enum avow_rc avow_worker_conf_read(const struct avow_conf *c, struct avow_worker
         .group = avow_conf_str(c, "worker", "group"),
         .instance = avow_conf_str(c, "worker", "instance"),
         .prefix = avow_conf_str(c, "topic", "prefix"),
+        .scratch_dir = avow_conf_str(c, "worker", "scratch_dir"),
         .min_version = avow_conf_u64(c, "trust", "min_version"),
         .threads = (unsigned)avow_conf_u64(c, "worker", "threads"),
         .guarantee = avow_cstr_eq(avow_conf_str(c, "processing", "guarantee"), "exactly_once")

@@ -9,7 +9,7 @@ extern const struct avow_conf_spec avow_worker_conf_spec;
 
 struct avow_worker_conf { /* strings borrow from the avow_conf, or from `host` */
     const char *root, *keys, *group, *instance, *prefix;
-    const char *metrics_listen; /* NULL: off */
+    const char *scratch_dir, *metrics_listen; /* NULL: off */
     enum avow_guarantee guarantee;
     uint64_t min_version;
     unsigned threads;

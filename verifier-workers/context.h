@@ -77,6 +77,8 @@ struct avow_worker_counters { /* since start; each a uint64_t, for avow_meter ad
 
 struct avow_batch;
 struct avow_worker_ctx {
+    const char *scratch_dir; /* NULL: no book of poison is kept */
+    const char *group;
     struct avow_worker_clock clock;
     const struct avow_worker_keys *keys;
     const struct avow_worker_topics *topics;

@@ -5,6 +5,7 @@
 #include "avow/base/cli.h"
 #include "avow/base/log.h"
 #include "avow/base/clock.h"
+#include "avow/base/file.h"
 #include "avow/base/notify.h"
 #include "avow/bus/advice.h"
 #include "avow/http/watch.h"
@@ -68,6 +69,15 @@ static enum avow_rc watch(const char *listen, struct avow_meter *meter, struct a
     return AVOW_OK;
 }
 
+static const char *scratch_dir(const struct avow_worker_conf *c)
+{
+    if (c->scratch_dir && avow_file_exists(c->scratch_dir))
+        return c->scratch_dir;
+    avow_log(INFO, "no_scratch_dir", AVOW_KV_STR("folder", c->scratch_dir ? c->scratch_dir : ""),
+             AVOW_KV_STR("consequence", "a record that kills workers is not skipped"));
+    return NULL;
+}
+
 static enum avow_rc serve(const struct avow_conf *conf, struct avow_err *err)
 {
     struct avow_worker_conf c;
@@ -97,6 +107,7 @@ static enum avow_rc serve(const struct avow_conf *conf, struct avow_err *err)
                                                 .instance = c.instance,
                                                 .guarantee = c.guarantee,
                                                 .min_version = c.min_version,
+                                                .scratch_dir = scratch_dir(&c),
                                                 .clock = avow_worker_clock_system(),
                                                 .stop_requested = avow_stop_requested},
                                      .count = c.threads,

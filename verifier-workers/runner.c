@@ -43,6 +43,7 @@ void avow_runner_free(struct avow_runner *r)
         return;
     for (size_t i = 0; i < r->views.agents.count; i++)
         avow_runner_unpin(r, r->views.agents.entries[i].value);
+    avow_poison_book_close(&r->poison);
     avow_deadlines_deinit(&r->deadlines);
     avow_views_deinit(&r->views);
     avow_marker_book_deinit(&r->book);
@@ -314,28 +315,43 @@ static void consumed(struct avow_runner *r, int64_t offset)
     r->ctx->counters.consumed++;
 }
 
-/* An evidence whose output was over a limit of ours: nothing is decided from it. The batch ends
- * with it, or the next such evidence would undo it, and the two would chase one another for ever.
- */
+/* An evidence that is not looked at: its output was over a limit of ours, or it kills us. The batch
+ * ends with it: the next such evidence would undo the first, or die with it uncommitted, and the
+ * two would chase one another for ever. */
 static enum avow_rc skipped(struct avow_runner *r, const struct avow_bus_msg *m,
-                            struct avow_agent *a, struct avow_err *err)
+                            struct avow_agent *a, enum avow_drop_reason why, struct avow_err *err)
 {
-    struct avow_deadletter d = {.topic = avow_str_from(m->topic),
-                                .partition = r->partition,
-                                .offset = (uint64_t)m->offset,
-                                .key = m->key.len > AVOW_AGENT_ID_MAX
-                                           ? avow_bytes_make(m->key.ptr, AVOW_AGENT_ID_MAX)
-                                           : m->key,
-                                .reason = AVOW_DROP_REASON_TOO_LARGE,
-                                .instance = avow_str_from(r->ctx->instance)};
+    struct avow_deadletter d = {
+        .topic = avow_str_from(m->topic),
+        .partition = r->partition,
+        .offset = (uint64_t)m->offset,
+        .key = m->key.len > AVOW_AGENT_ID_MAX ? avow_bytes_make(m->key.ptr, AVOW_AGENT_ID_MAX)
+                                              : m->key,
+        .reason = why,
+        .excerpt = m->value.len > AVOW_STEP_EXCERPT_MAX
+                       ? avow_bytes_make(m->value.ptr, AVOW_STEP_EXCERPT_MAX)
+                       : m->value,
+        .instance = avow_str_from(r->ctx->instance)};
     avow_sha256(m->value, d.sha256);
-    enum avow_rc rc = dropped(r, a, AVOW_DROP_REASON_TOO_LARGE, err);
+    enum avow_rc rc = dropped(r, a, why, err);
     if (!rc)
         rc = dead_letter(r, &d, err);
     if (!rc)
         consumed(r, m->offset);
     r->ctx->batch->closed = true;
     return rc;
+}
+
+static enum avow_rc poison(struct avow_runner *r, const struct avow_bus_msg *m,
+                           struct avow_agent *a, struct avow_err *err)
+{
+    char detail[AVOW_ALARM_DETAIL_MAX];
+    (void)snprintf(
+        detail, sizeof detail,
+        "partition %d, offset %lld: this record ended the worker %u times; it is skipped",
+        (int)r->partition, (long long)m->offset, AVOW_POISON_DEATHS);
+    avow_runner_alarm(r, a, "evidence.poison", avow_bytes_make(detail, strlen(detail)), detail);
+    return skipped(r, m, a, AVOW_DROP_REASON_POISON, err);
 }
 
 static bool appraised(const struct avow_actions *actions)
@@ -360,12 +376,17 @@ enum avow_rc avow_runner_evidence(struct avow_runner *r, const struct avow_bus_m
     struct avow_agent *a = avow_views_find(&r->views, m->key);
     avow_batch_open(r->ctx->batch, r->ctx);
     if (m->offset == r->skip_offset)
-        return skipped(r, m, a, err);
+        return skipped(r, m, a, AVOW_DROP_REASON_TOO_LARGE, err);
+    if (avow_poison_book_forbids(&r->poison, m->offset))
+        return poison(r, m, a, err);
+    avow_poison_book_take(&r->poison, m->offset);
     struct avow_step_env env;
     struct avow_actions actions;
     enum avow_rc rc = avow_runner_env(r, a, &env, err);
-    if (rc)
+    if (rc) {
+        avow_poison_book_done(&r->poison);
         return rc;
+    }
     struct avow_step_evidence in = {.key = m->key,
                                     .value = m->value,
                                     .value_null = m->value_null,
@@ -377,6 +398,7 @@ enum avow_rc avow_runner_evidence(struct avow_runner *r, const struct avow_bus_m
         rc = avow_runner_carry_out(r, &actions, err);
     }
     avow_arena_reset(&r->ctx->arena);
+    avow_poison_book_done(&r->poison);
     if (!rc)
         consumed(r, m->offset);
     if (rc == AVOW_LIMIT) {
@@ -496,6 +518,7 @@ void avow_runner_committed(struct avow_runner *r)
 {
     r->committed_offset = r->next_offset;
     r->moved = false;
+    avow_poison_book_passed(&r->poison, r->next_offset);
     if (r->skip_offset >= 0 && r->skip_offset < r->next_offset)
         r->skip_offset = -1;
 }

@@ -9,6 +9,7 @@
 #include "epoch_bell.h"
 #include "marker_book.h"
 #include "mass_guard.h"
+#include "poison_book.h"
 #include "worker_step.h"
 
 #define AVOW_RUNNER_RESYNCS_OPEN 8u       /* PROTOCOL B6 */
@@ -42,7 +43,8 @@ struct avow_runner {
     bool moved;               /* next_offset moved in the open batch */
     bool rewind;              /* the consumer is ahead of next_offset */
     int64_t skip_offset;      /* its output was over a limit: dead-letter it unread; -1: none */
-    int64_t watermark;        /* of evidence, as seen at watermark_mono_ms */
+    struct avow_poison_book poison;
+    int64_t watermark; /* of evidence, as seen at watermark_mono_ms */
     bool has_watermark;
     uint64_t watermark_mono_ms;
 

@@ -356,6 +356,27 @@ bool avow_runner_predecessor(struct avow_runner *r, char out[AVOW_WORKER_OWNER_M
 
 /* --- Serving begins --- */
 
+/* Without the book everything works as well, until there is poison. */
+static void open_poison_book(struct avow_runner *r, int64_t offset)
+{
+    struct avow_poison_place place = {.folder = r->ctx->scratch_dir,
+                                      .group = r->ctx->group,
+                                      .fleet = avow_trust_bundle(r->ctx->trust)->fleet,
+                                      .partition = r->partition,
+                                      .committed = offset};
+    uint64_t deaths = 0;
+    struct avow_err err;
+    if (!place.folder)
+        return;
+    if (avow_poison_book_open(&place, &r->poison, &deaths, &err))
+        avow_log_limited(WARN, "poison_book", 4, AVOW_KV_ERR(&err),
+                         AVOW_KV_STR("consequence", "a record that kills workers is not skipped"));
+    else if (deaths)
+        avow_log(WARN, "died_with_evidence_in_hand", AVOW_KV_I64("partition", r->partition),
+                 AVOW_KV_U64("times", deaths), AVOW_KV_I64("from", offset),
+                 AVOW_KV_BOOL("skipped", r->poison.poison >= 0));
+}
+
 enum avow_rc avow_runner_serve(struct avow_runner *r, int64_t offset, struct avow_err *err)
 {
     struct avow_marker marker;
@@ -373,6 +394,7 @@ enum avow_rc avow_runner_serve(struct avow_runner *r, int64_t offset, struct avo
                             (unsigned long long)version);
     r->next_offset = r->committed_offset = offset;
     r->serving = true;
+    open_poison_book(r, offset);
     if (r->states_rejected) {
         char detail[AVOW_ALARM_DETAIL_MAX];
         (void)snprintf(detail, sizeof detail,

@@ -212,6 +212,8 @@ static enum avow_rc init(struct avow_worker *w, const struct avow_worker_opts *o
     uint64_t seed[2];
     w->opts = *opts;
     w->ctx.clock = opts->clock;
+    w->ctx.scratch_dir = opts->scratch_dir;
+    w->ctx.group = opts->group;
     w->ctx.keys = opts->keys;
     w->ctx.topics = &w->topics;
     w->ctx.policies = &w->policies;

@@ -28,6 +28,7 @@ struct avow_worker_opts {
     uint64_t min_version; /* bundles below are refused; 0: none known */
     struct avow_worker_clock clock;
     bool (*stop_requested)(void);  /* NULL: never; ends what may wait long */
+    const char *scratch_dir;       /* for poison_book.h; NULL: none is kept */
     struct avow_meter_slot *meter; /* NULL: nobody watches */
 };
 

@@ -314,6 +314,7 @@ void world_worker(struct world *w, unsigned i, const char *instance)
                                     .instance = instance,
                                     .guarantee = w->guarantee,
                                     .min_version = w->min_version,
+                                    .scratch_dir = w->scratch_dir,
                                     .meter = avow_meter_slot(w->meter, i),
                                     .clock = {.arg = w,
                                               .unix_ms = unix_of,

@@ -38,6 +38,7 @@ struct world {
     enum avow_guarantee guarantee;
     uint64_t min_version;
     uint32_t rebase_interval_ms; /* of the next bundle */
+    const char *scratch_dir;     /* borrowed; of the next workers; NULL: none */
     struct avow_meter *meter;    /* borrowed; of WORLD_WORKERS threads; NULL: nobody watches */
     struct avow_worker *workers[WORLD_WORKERS];
     struct avow_trust *trust;
