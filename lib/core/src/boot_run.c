@@ -12,7 +12,7 @@
 
 #define DETAIL_MAX 500u
 #define SHOWN_DIGEST 8u
-#define SEPARATED_PCRS 8u /* PFP 1.05, 3.3.4: PCR 0 to 7 have a separator */
+#define SEPARATED_PCRS 8u /* PFP 3.3.4: PCR 0 to 7 have a separator */
 #define IMAGES_PCR 4u
 #define COMMANDS_PCR 8u
 #define OVERRIDES_PCR 12u /* systemd-stub: command line and credentials from outside the UKI */

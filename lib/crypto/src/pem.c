@@ -8,7 +8,7 @@
 
 #include "avow/base/banned.h"
 
-#define PEM_COLUMNS 64u
+#define PEM_COLUMNS 64u /* RFC 7468, 2 */
 static const char BEGIN[] = "-----BEGIN ";
 static const char END[] = "-----END ";
 static const char DASHES[] = "-----";

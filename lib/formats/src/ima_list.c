@@ -102,7 +102,7 @@ bool avow_ima_entry_is_violation(const struct avow_ima_entry *e)
 
 /* --- Any form --- */
 
-#define PCRS 24u
+#define PCRS 24u /* TCG PC Client Platform TPM Profile 1.05, 4.6 */
 
 /* Digest lengths before the name make it improbable that one view passes for another. */
 static bool is_binary(struct avow_bytes list, size_t digest_len, bool big_endian)

@@ -5,7 +5,7 @@
 #include "avow/base/bytes.h"
 #include "avow/base/err.h"
 
-#define AVOW_DIGEST_MAX 64u
+#define AVOW_DIGEST_MAX 64u /* SHA-512: FIPS 180-4, 1 */
 #define AVOW_SHA256_LEN 32u
 
 /* Values are TPM_ALG_ID (TCG Algorithm Registry r1.34, table 3). */

@@ -8,7 +8,7 @@
 #include "avow/crypto/digest.h"
 
 #define AVOW_SPKI_MAX 1024u
-#define AVOW_P256_SIG_LEN 64u
+#define AVOW_P256_SIG_LEN 64u /* r||s: RFC 7518, 3.4 */
 
 struct avow_privkey; /* P-256, for ECDSA or ECDH */
 struct avow_pubkey;  /* RSA 2048-4096 or P-256/384/521 */

@@ -78,7 +78,7 @@ void avow_efi_siglist_walk_init(struct avow_efi_siglist_walk *w, const struct av
 bool avow_efi_siglist_walk_next(struct avow_efi_siglist_walk *w,
                                 struct avow_efi_signature *out) AVOW_MUST_CHECK;
 
-/* One EFI_SIGNATURE_DATA by itself: what EV_EFI_VARIABLE_AUTHORITY has of db (PFP 1.05, 3.3.4.8).
+/* One EFI_SIGNATURE_DATA by itself: what EV_EFI_VARIABLE_AUTHORITY has of db (PFP 3.3.4.8).
  * False: too short for an owner. `out->type` is empty. */
 bool avow_efi_signature_parse(struct avow_bytes in, struct avow_efi_signature *out) AVOW_MUST_CHECK;
 

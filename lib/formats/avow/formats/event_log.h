@@ -130,7 +130,7 @@ bool avow_event_has_variable(const struct avow_event *e);
 /* False: the data is no variable, or has bytes after it. */
 bool avow_event_variable_parse(struct avow_bytes data,
                                struct avow_event_variable *out) AVOW_MUST_CHECK;
-#define AVOW_GUID_TEXT_MAX 37u
+#define AVOW_GUID_TEXT_MAX 37u /* RFC 4122, 3, and a NUL */
 /* "8be4df61-93ca-11d2-aa0d-00e098032b8c"; `guid` has 16 bytes. */
 void avow_guid_text(struct avow_bytes guid, char out[AVOW_GUID_TEXT_MAX]);
 /* Appends UTF-16LE as UTF-8: names of variables. An unpaired surrogate, and half a character at the
