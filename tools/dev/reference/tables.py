@@ -9,6 +9,7 @@ FINDINGS = "lib/core/avow/core/findings.h"
 EVENTS = "lib/formats/avow/formats/event_log.h"
 EVENT_LOG = "lib/formats/src/event_log.c"
 BINDING = "lib/core/src/event_binding.c"
+BOOT_RULES = "lib/core/src/boot_rules.h"
 SIGLIST = "lib/formats/avow/formats/efi_siglist.h"
 IMA_FIELDS = "lib/formats/src/ima_fields.c"
 DIGEST_H = "lib/crypto/avow/crypto/digest.h"
@@ -110,7 +111,7 @@ def event_types(root: Path, _constants) -> list[str]:
 def guid(raw: str) -> str:
     b = raw.encode("latin-1")
     if len(b) != 16:
-        raise source.SourceError(f"{SIGLIST}: a GUID of {len(b)} bytes")
+        raise source.SourceError(f"a GUID of {len(b)} bytes")
     parts = (b[3::-1], b[5:3:-1], b[7:5:-1], b[8:10], b[10:])
     return "-".join(p.hex() for p in parts)
 
@@ -120,6 +121,14 @@ def signature_lists(root: Path, _constants) -> list[str]:
     for _, text, raw in source.macro_rows(root / SIGLIST, "AVOW_EFI_SIG_MAP"):
         rows.append([f"`{source.string(text)}`", f"`{guid(source.string(raw))}`"])
     return table(["kind", "type of the list"], rows)
+
+
+def key_variables(root: Path, constants) -> list[str]:
+    rows = []
+    for _, name, where in source.macro_rows(root / BOOT_RULES, "AVOW_BOOT_KEY_MAP"):
+        raw = source.tokens(constants.defined[where[0]][BOOT_RULES])
+        rows.append([f"`{source.string(name)}`", f"`{guid(source.string(raw))}`"])
+    return table(["variable", "GUID"], rows)
 
 
 def ima_fields(root: Path, constants) -> list[str]:
@@ -188,6 +197,7 @@ TABLES = {
     "drop-reasons": ("docs/FINDINGS.md", drop_reasons),
     "event-types": ("docs/FORMATS.md", event_types),
     "signature-lists": ("docs/FORMATS.md", signature_lists),
+    "key-variables": ("docs/FORMATS.md", key_variables),
     "ima-fields": ("docs/FORMATS.md", ima_fields),
     "ima-templates": ("docs/FORMATS.md", ima_templates),
     "hashes": ("docs/FORMATS.md", hashes),
