@@ -80,12 +80,26 @@ def findings(root: Path, _constants) -> list[str]:
     return table(["id", "severity", "Keylime's event id", "meaning"], rows)
 
 
+def given_reasons(root: Path) -> set[str]:
+    """Drop reasons that the programs give: those that more than the generated code names."""
+    found = set()
+    for folder in ("lib/core", "lib/trust", "verifier-workers"):
+        for path in sorted((root / folder).rglob("*.c")):
+            found.update(re.findall(r"\bAVOW_DROP_REASON_(\w+)", source.text_of(path)))
+    return {name.lower() for name in found}
+
+
 def drop_reasons(root: Path, _constants) -> list[str]:
     names = [n.removeprefix("AVOW_DROP_REASON_").lower() for n, _ in source.enumerators(root / COMMON, "avow_drop_reason")]
+    given = given_reasons(root)
     rows = read_tsv(root / DROPS)
     if [row[0] for row in rows] != names:
         raise source.SourceError(f"{DROPS} must have these rows: {', '.join(names)}")
-    return table(["reason", "why a record was dropped"], [[f"`{name}`", text] for name, text in rows])
+    for name, text in rows:
+        if (text == "-") != (name not in given):
+            raise source.SourceError(f"{DROPS}: {name} is {'given' if name in given else 'not given'} by the programs")
+    words = {"-": "not given by this version"}
+    return table(["reason", "why a record was dropped"], [[f"`{name}`", words.get(text, text)] for name, text in rows])
 
 
 def binding_rules(root: Path) -> dict[str, tuple[list[str], str]]:
