@@ -14,6 +14,8 @@
 #define MATCH_LIMIT 100000u
 #define DEPTH_LIMIT 5000u
 #define HEAP_LIMIT_KIB 4096u
+#define FIRST_STEPS 64u     /* enough for most expressions on a short text */
+#define CODE_OF_A_STEP 256u /* bytes; ordinary expressions are shorter */
 
 enum { WAY_PREFIX = 0, WAY_STRICT = 1, WAYS = 2 };
 
@@ -243,6 +245,39 @@ enum avow_exclude_match avow_excludes_match(const struct avow_excludes *x, struc
     if (literals_match(x, path, strict))
         return AVOW_EXCLUDE_YES;
     return x->literals < x->count ? expressions_match(x, path, strict) : AVOW_EXCLUDE_NO;
+}
+
+/* A step goes through all of the code at worst, which repetitions make long. */
+static uint64_t price_of_step(const struct avow_excludes *x)
+{
+    uint64_t price = 1;
+    for (size_t i = 0; i < x->count; i++) {
+        size_t size = 0;
+        if (x->items[i].code && !pcre2_pattern_info(x->items[i].code, PCRE2_INFO_SIZE, &size))
+            price += size / CODE_OF_A_STEP;
+    }
+    return price;
+}
+
+/* PCRE2 tells nobody how many steps it took, only that they were more than allowed: it is allowed
+ * few, then more, and what it was allowed is charged. */
+enum avow_exclude_match avow_excludes_match_within(struct avow_excludes *x, struct avow_str path,
+                                                   uint64_t *units)
+{
+    enum avow_exclude_match result = AVOW_EXCLUDE_UNDECIDED;
+    if (x->literals == x->count)
+        return literals_match(x, path, true) ? AVOW_EXCLUDE_YES : AVOW_EXCLUDE_NO;
+    uint64_t price = price_of_step(x);
+    for (uint32_t steps = FIRST_STEPS; result == AVOW_EXCLUDE_UNDECIDED && steps <= MATCH_LIMIT;
+         steps *= 8) {
+        if (*units < steps * price)
+            break;
+        *units -= steps * price;
+        (void)pcre2_set_match_limit(x->limits, steps);
+        result = avow_excludes_match(x, path, true);
+    }
+    (void)pcre2_set_match_limit(x->limits, MATCH_LIMIT);
+    return result;
 }
 
 bool avow_excludes_is_subset(const struct avow_excludes *a, const struct avow_excludes *b)

@@ -31,6 +31,10 @@ enum avow_rc avow_excludes_put(struct avow_excludes *x, struct avow_str pattern,
 enum avow_rc avow_excludes_finish(struct avow_excludes *x, struct avow_err *err) AVOW_MUST_CHECK;
 enum avow_exclude_match avow_excludes_match(const struct avow_excludes *x, struct avow_str path,
                                             bool strict);
+/* The same for whole paths, at the expense of `units`, which are fewer afterwards: some twenty
+ * nanoseconds each. What was charged depends on no machine. Undecided if they do not suffice. */
+enum avow_exclude_match avow_excludes_match_within(struct avow_excludes *x, struct avow_str path,
+                                                   uint64_t *units) AVOW_MUST_CHECK;
 /* Every expression of `a` is in `b`, letter for letter. */
 bool avow_excludes_is_subset(const struct avow_excludes *a, const struct avow_excludes *b);
 

@@ -16,11 +16,11 @@
 
 struct avow_severity {
     const char *labels[AVOW_FINDING_COUNT][AVOW_PCR_COUNT + 1]; /* NULL: no rule matches */
+    uint64_t units; /* of matching that are left for the rules to come */
 };
 
-struct
-try { /* one rule on one finding, for columns `from` to `to` */
-    const struct avow_excludes *rule;
+struct trial { /* one rule on one finding, for columns `from` to `to` */
+    struct avow_excludes *rule;
     const char *label;
     enum avow_finding_id id;
     size_t from, to;
@@ -40,10 +40,10 @@ static bool is_per_pcr(enum avow_finding_id id)
 }
 
 /* Gives the label to the columns that have none, if the text matches. */
-static enum avow_rc apply_to(struct avow_severity *s, const struct try *t, struct avow_str text,
+static enum avow_rc apply_to(struct avow_severity *s, const struct trial *t, struct avow_str text,
                              struct avow_err *err)
 {
-    switch (avow_excludes_match(t->rule, text, true)) {
+    switch (avow_excludes_match_within(t->rule, text, &s->units)) {
     case AVOW_EXCLUDE_YES:
         for (size_t pcr = t->from; pcr <= t->to; pcr++) {
             if (!s->labels[t->id][pcr])
@@ -51,7 +51,8 @@ static enum avow_rc apply_to(struct avow_severity *s, const struct try *t, struc
         }
         return AVOW_OK;
     case AVOW_EXCLUDE_UNDECIDED:
-        return avow_err_set(err, AVOW_PARSE, 0, ".event_id: hits the limits of matching");
+        return avow_err_set(err, AVOW_LIMIT, 0,
+                            ".event_id: takes too long to match, alone or after those before it");
     case AVOW_EXCLUDE_NO:
     default:
         return AVOW_OK;
@@ -60,14 +61,14 @@ static enum avow_rc apply_to(struct avow_severity *s, const struct try *t, struc
 
 /* Python's re.fullmatch; the first rule that matches wins. Only ids that name a PCR are tried for
  * each. */
-static enum avow_rc apply(struct avow_severity *s, const struct avow_excludes *rule,
-                          const char *label, struct avow_err *err)
+static enum avow_rc apply(struct avow_severity *s, struct avow_excludes *rule, const char *label,
+                          struct avow_err *err)
 {
     char event[AVOW_KEYLIME_EVENT_MAX];
     enum avow_rc rc = AVOW_OK;
     for (size_t i = 0; i < AVOW_FINDING_COUNT && !rc; i++) {
         enum avow_finding_id id = (enum avow_finding_id)i;
-        struct try t = {rule, label, id, 0, NO_PCR};
+        struct trial t = {rule, label, id, 0, NO_PCR};
         rc = apply_to(s, &t, avow_str_from(avow_finding_def_of(id)->id), err);
         for (size_t pcr = is_per_pcr(id) ? 0 : NO_PCR; pcr <= NO_PCR && !rc; pcr++) {
             t.from = is_per_pcr(id) ? pcr : 0;
@@ -113,6 +114,9 @@ static enum avow_rc read_pattern(struct reader *r, char **out, size_t *len)
         return refuse(r, ".event_id: twice");
     if (avow_json_peek(&r->j) != AVOW_JSON_STRING || !avow_json_string(&r->j, &text))
         return refuse(r, ".event_id: not a text");
+    if (text.len > AVOW_SEVERITY_EXPRESSION_MAX)
+        return avow_err_set(r->err, AVOW_LIMIT, 0, ".event_id: more than %u bytes",
+                            AVOW_SEVERITY_EXPRESSION_MAX);
     if (!(*out = malloc(text.len + 1)))
         return avow_err_set(r->err, AVOW_NOMEM, 0, "severity policy");
     if (text.len)
@@ -197,6 +201,7 @@ enum avow_rc avow_severity_load(struct avow_bytes json, struct avow_severity **o
     AVOW_CLEANUP(avow_severity_free) struct avow_severity *s = calloc(1, sizeof *s);
     if (!s)
         return avow_err_set(err, AVOW_NOMEM, 0, "severity policy");
+    s->units = AVOW_SEVERITY_UNITS_MAX;
     struct reader r = {.err = err};
     avow_json_init(&r.j, json);
     enum avow_rc rc = read_rules(&r, s);

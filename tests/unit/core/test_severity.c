@@ -137,16 +137,98 @@ static void test_severity_load__more_than_is_read__is_a_limit(void **state)
     assert_null(s);
 }
 
+/* `count` rules of one expression. */
+static enum avow_rc load_many(unsigned count, const char *expression, struct avow_severity **out,
+                              struct avow_err *err)
+{
+    struct avow_buf b;
+    avow_buf_init(&b, AVOW_SEVERITY_TEXT_MAX);
+    for (unsigned i = 0; i < count; i++)
+        avow_buf_printf(&b, "%c{\"event_id\": \"%s\", \"severity_label\": \"info\"}", i ? ',' : '[',
+                        expression);
+    avow_buf_put_str(&b, "]");
+    assert_int_equal(avow_buf_status(&b, NULL), AVOW_OK);
+    enum avow_rc rc = avow_severity_load(avow_buf_bytes(&b), out, err);
+    avow_buf_deinit(&b);
+    return rc;
+}
+
 /* An expression that needs too long on an id is refused when it is loaded, not met by chance. */
-static void test_severity_load__catastrophic_expression__is_bounded(void **state)
+static void test_severity_load__catastrophic_expression__is_a_limit(void **state)
 {
     (void)state;
+    static const char *const expressions[] = {
+        "(([a-z._]+)+)+[0-9]",
+        "([a-z._]|[a-z]|.)*[0-9]",
+        "(?:(?:[a-z._]*)+)+[0-9]",
+        "([a-z._]*)([a-z._]*)([a-z._]*)([a-z._]*)([a-z._]*)([a-z._]*)([a-z._]*)[0-9]",
+    };
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(expressions); i++) {
+        struct avow_severity *s = NULL;
+        struct avow_err err = {0};
+        enum avow_rc rc = load_many(1, expressions[i], &s, &err);
+        if (rc != AVOW_LIMIT || s || !strstr(err.msg, "$[0]: .event_id: takes too long to match"))
+            fail_msg("%s: code %d, %s", expressions[i], (int)rc, err.msg);
+    }
+}
+
+/* Each of them alone is bearable; what they take together is bounded, too. */
+static void test_severity_load__many_slow_expressions__are_a_limit(void **state)
+{
+    (void)state;
+    static const char slow[] = "([a-z._]*)([a-z._]*)([a-z._]*)[0-9]";
     struct avow_severity *s = NULL;
-    static const char json[] =
-        "[{\"event_id\": \"(([a-z._]+)+)+!\", \"severity_label\": \"info\"}]";
-    enum avow_rc rc = avow_severity_load(avow_bytes_make(json, sizeof json - 1), &s, NULL);
-    assert_true(rc == AVOW_OK || rc == AVOW_PARSE);
+    struct avow_err err = {0};
+    assert_int_equal(load_many(1, slow, &s, &err), AVOW_OK);
     avow_severity_free(s);
+    s = NULL;
+    assert_int_equal(load_many(AVOW_SEVERITY_RULES_MAX, slow, &s, &err), AVOW_LIMIT);
+    assert_null(s);
+    assert_non_null(strstr(err.msg, ".event_id: takes too long to match"));
+    assert_null(strstr(err.msg, "$[0]"));
+}
+
+/* A long repetition makes each step dear. */
+static void test_severity_load__large_code__is_charged(void **state)
+{
+    (void)state;
+    static const char large[] = "(?:[.]|[a-z]){100}[0-9]";
+    struct avow_severity *s = NULL;
+    assert_int_equal(load_many(1, large, &s, NULL), AVOW_OK);
+    avow_severity_free(s);
+    s = NULL;
+    assert_int_equal(load_many(AVOW_SEVERITY_RULES_MAX, large, &s, NULL), AVOW_LIMIT);
+    assert_null(s);
+}
+
+static void test_severity_load__all_rules_ordinary__are_loaded(void **state)
+{
+    (void)state;
+    static const char *const expressions[] = {"(ima|boot)\\\\..*", ".*unknown.*",
+                                              "pcr_validation\\\\.invalid_pcr_[0-9]+",
+                                              "[a-z]+\\\\.[a-z_]+(\\\\.[a-z_0-9-]+)*"};
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(expressions); i++) {
+        struct avow_severity *s = NULL;
+        struct avow_err err = {0};
+        if (load_many(AVOW_SEVERITY_RULES_MAX, expressions[i], &s, &err))
+            fail_msg("%s: %s", expressions[i], err.msg);
+        avow_severity_free(s);
+    }
+}
+
+static void test_severity_load__long_expression__is_a_limit(void **state)
+{
+    (void)state;
+    char expression[AVOW_SEVERITY_EXPRESSION_MAX + 2];
+    memset(expression, 'a', sizeof expression);
+    struct avow_severity *s = NULL;
+    expression[AVOW_SEVERITY_EXPRESSION_MAX] = 0;
+    assert_int_equal(load_many(1, expression, &s, NULL), AVOW_OK);
+    avow_severity_free(s);
+    s = NULL;
+    expression[AVOW_SEVERITY_EXPRESSION_MAX] = 'a';
+    expression[AVOW_SEVERITY_EXPRESSION_MAX + 1] = 0;
+    assert_int_equal(load_many(1, expression, &s, NULL), AVOW_LIMIT);
 }
 
 static void test_evaluate__severity_policy__labels_the_records(void **state)
@@ -178,7 +260,11 @@ int main(void)
         cmocka_unit_test(test_severity_load__keylimes_default__labels_everything),
         cmocka_unit_test(test_severity_load__bad_text__is_refused_with_the_place),
         cmocka_unit_test(test_severity_load__more_than_is_read__is_a_limit),
-        cmocka_unit_test(test_severity_load__catastrophic_expression__is_bounded),
+        cmocka_unit_test(test_severity_load__catastrophic_expression__is_a_limit),
+        cmocka_unit_test(test_severity_load__many_slow_expressions__are_a_limit),
+        cmocka_unit_test(test_severity_load__large_code__is_charged),
+        cmocka_unit_test(test_severity_load__all_rules_ordinary__are_loaded),
+        cmocka_unit_test(test_severity_load__long_expression__is_a_limit),
         cmocka_unit_test(test_evaluate__severity_policy__labels_the_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,10 +10,15 @@
 
 #define AVOW_SEVERITY_TEXT_MAX (256u * 1024u)
 #define AVOW_SEVERITY_RULES_MAX 256u
+#define AVOW_SEVERITY_EXPRESSION_MAX 4096u
+/* Matching of all rules on all ids, some 20 ns a unit; a full policy of ordinary expressions takes
+ * half of it. */
+#define AVOW_SEVERITY_UNITS_MAX 8000000u
 
 struct avow_severity;
 /* Keylime's list of {"event_id": expression, "severity_label": label}. Errors: AVOW_PARSE (the
- * message has the JSON path and the reason), AVOW_LIMIT, AVOW_NOMEM. */
+ * message has the JSON path and the reason), AVOW_LIMIT (the text, the rules, an expression or what
+ * they take to match), AVOW_NOMEM. */
 enum avow_rc avow_severity_load(struct avow_bytes json, struct avow_severity **out,
                                 struct avow_err *err) AVOW_MUST_CHECK;
 void avow_severity_free(struct avow_severity *s);
