@@ -3,6 +3,7 @@
 
 #include "avow/base/cleanup.h"
 #include "avow/base/file.h"
+#include "cmd_policy_boot.h"
 #include "event_show.h"
 #include "json_out.h"
 
@@ -25,44 +26,52 @@ static enum avow_rc read_log(const char *file, struct avow_buf *log, struct avow
     return rc;
 }
 
-static void note_complaints(const struct avow_event_report *r)
+static enum avow_rc judge(const char *file, struct avow_event_report *r, struct avow_arena *arena,
+                          struct avow_err *err)
 {
-    for (size_t i = 0; i < r->complaints_count && i < AVOW_EVENT_FINDINGS_SHOWN; i++) {
-        AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
-        avow_buf_init(&text, 1024);
-        avow_event_complaint_text(r, i, &text);
-        avow_cli_note("%s: %s", avow_finding_def_of(r->complaints[i].id)->id, avow_buf_cstr(&text));
-    }
-    if (r->complaints_count > AVOW_EVENT_FINDINGS_SHOWN)
-        avow_cli_note("and %zu more", r->complaints_count - AVOW_EVENT_FINDINGS_SHOWN);
+    AVOW_CLEANUP(avow_boot_policy_free) struct avow_boot_policy *policy = NULL;
+    if (!file)
+        return AVOW_OK;
+    enum avow_rc rc = avow_boot_policy_read(file, &policy, err);
+    return rc ? rc : avow_event_report_judge(r, policy, arena, err);
 }
 
-static enum avow_rc show(const struct avow_cli *cli, const char *file, bool *complaints,
-                         struct avow_err *err)
+static enum avow_rc show(const struct avow_cli *cli, const char *file, const char *policy,
+                         bool *complaints, struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf log;
+    AVOW_CLEANUP_VAL(avow_arena_deinit) struct avow_arena arena;
     struct avow_event_report r;
+    avow_arena_init(&arena, AVOW_BOOT_DETAILS_MAX);
     enum avow_rc rc = read_log(file, &log, &r, err);
+    if (!rc)
+        rc = judge(policy, &r, &arena, err);
     if (rc)
         return rc;
     *complaints = r.complaints_count > 0;
     if (cli->format == AVOW_FORMAT_JSON)
         return avow_json_document(avow_event_report_json(&r), err);
     rc = avow_event_report_print(&r, cli->format == AVOW_FORMAT_WIDE, err);
-    note_complaints(&r);
+    avow_event_report_note(&r);
     return rc;
 }
 
 enum avow_exit avow_cmd_eventlog(struct avow_cli *cli, int argc, char **argv)
 {
+    const char *policy = NULL;
+    const struct avow_opt opts[] = {
+        AVOW_TEXT("--boot-policy", &policy, "FILE", "judge the log by this policy, too")};
     const struct avow_command command = {
         .name = "eventlog",
         .words = "FILE",
         .about = "Shows the events of a firmware log (binary_bios_measurements; '-' is standard "
                  "input), the PCR\nvalues and boot aggregates that they explain, and which data is "
                  "bound: covered by the event's\ndigests. Only a quote proves the values. Exit "
-                 "codes: 0 the log agrees with itself, 1 the file\ncannot be read, 4 it is no log, "
-                 "or some of its data is not what was measured.",
+                 "codes: 0 the log agrees with itself and the policy,\n1 a file cannot be read, 4 "
+                 "it is no log, some of its data is not what was measured, or the\npolicy does not "
+                 "accept it.",
+        .opts = opts,
+        .n_opts = AVOW_ARRAY_LEN(opts),
         .min_words = 1,
         .max_words = 1,
         .offline = true};
@@ -72,7 +81,7 @@ enum avow_exit avow_cmd_eventlog(struct avow_cli *cli, int argc, char **argv)
         return code;
     struct avow_err err = {.rc = AVOW_OK};
     bool complaints = false;
-    enum avow_rc rc = show(cli, pos[0], &complaints, &err);
+    enum avow_rc rc = show(cli, pos[0], policy, &complaints, &err);
     if (rc)
         return avow_cli_fail(cli, rc, &err);
     return complaints ? AVOW_EXIT_UNTRUSTED : AVOW_EXIT_OK;

@@ -5,6 +5,7 @@
 #include "avow/base/hex.h"
 #include "avow/formats/dsse.h"
 #include "avow/formats/ima_list.h"
+#include "cmd_policy_boot.h"
 #include "json_out.h"
 #include "policy_facts.h"
 #include "policy_kinds.h"
@@ -319,7 +320,7 @@ static enum avow_rc test_report(const struct avow_cli *cli, struct test *t,
 }
 
 struct test_opts {
-    const char *log, *path, *digest, *kind;
+    const char *log, *path, *digest, *kind, *uefi_log;
     bool strict;
 };
 
@@ -365,20 +366,34 @@ static enum avow_rc test_runtime(const struct avow_cli *cli, const char *file,
     return rc;
 }
 
+/* What is wrong with the options, or NULL. */
+static const char *test_usage(const struct test_opts *o, enum avow_policy_kind kind)
+{
+    bool boot = kind == AVOW_POLICY_KIND_BOOT || kind == AVOW_POLICY_KIND_REFSTATE;
+    if (kind != AVOW_POLICY_KIND_RUNTIME && (o->log || o->path))
+        return "only a runtime policy judges lists and paths";
+    if (o->uefi_log && !boot)
+        return "only a boot policy judges firmware logs";
+    return o->digest && !o->path ? "--digest needs --path" : NULL;
+}
+
 enum avow_exit avow_cmd_policy_test(struct avow_cli *cli, int argc, char **argv)
 {
-    struct test_opts o = {.kind = "runtime"};
+    struct test_opts o = {.kind = NULL};
     const struct avow_opt opts[] = {
         AVOW_TEXT("--ima-log", &o.log, "FILE", "judge this measurement list, any form"),
         AVOW_TEXT("--path", &o.path, "PATH", "judge this path"),
         AVOW_TEXT("--digest", &o.digest, "HEX", "with this digest"),
         AVOW_FLAG("--strict-excludes", &o.strict, "as enrolments with strict_excludes do"),
-        AVOW_TEXT("--kind", &o.kind, "KIND", "of the policy; others than runtime are only read")};
+        AVOW_TEXT("--uefi-log", &o.uefi_log, "FILE", "judge this firmware log by a boot policy"),
+        AVOW_TEXT("--kind", &o.kind, "KIND",
+                  "of the policy: runtime, or boot with --uefi-log; others are only read")};
     const struct avow_command command = {
         .name = "policy test",
         .words = "FILE",
-        .about = "Reads a policy as workers would, and judges a measurement list or a path by it. "
-                 "Nothing proves\nthe list here. Exit codes: 0 all is allowed, 4 something is not.",
+        .about = "Reads a policy as workers would, and judges a measurement list, a path or a "
+                 "firmware log by it.\nNothing proves the list or the log here. Exit codes: 0 all "
+                 "is allowed, 4 something is not.",
         .opts = opts,
         .n_opts = AVOW_ARRAY_LEN(opts),
         .min_words = 1,
@@ -391,16 +406,20 @@ enum avow_exit avow_cmd_policy_test(struct avow_cli *cli, int argc, char **argv)
     if (!avow_command_begin(cli, &command, argc, argv, pos, &code))
         return code;
     struct avow_err err = {.rc = AVOW_OK};
-    if (!avow_policy_kind_from_text(avow_str_from(o.kind), &kind))
+    if (!o.kind)
+        o.kind = o.uefi_log ? "boot" : "runtime";
+    if (!avow_policy_kind_from_text(avow_str_from(o.kind), &kind)) {
         (void)avow_err_set(&err, AVOW_USAGE, 0, "policy test: --kind: '%.60s' is no kind", o.kind);
-    else if ((kind != AVOW_POLICY_KIND_RUNTIME && (o.log || o.path)) || (o.digest && !o.path))
-        (void)avow_err_set(&err, AVOW_USAGE, 0, "policy test: %s",
-                           o.digest && !o.path ? "--digest needs --path"
-                                               : "only a runtime policy judges lists and paths");
-    if (err.rc)
         return avow_cli_usage(command.name, &err);
-    enum avow_rc rc = kind == AVOW_POLICY_KIND_RUNTIME ? test_runtime(cli, pos[0], &o, &ok, &err)
-                                                       : test_other(pos[0], kind, &err);
+    }
+    const char *wrong = test_usage(&o, kind);
+    if (wrong) {
+        (void)avow_err_set(&err, AVOW_USAGE, 0, "policy test: %s", wrong);
+        return avow_cli_usage(command.name, &err);
+    }
+    enum avow_rc rc = o.uefi_log ? avow_boot_test(cli, pos[0], o.uefi_log, &ok, &err)
+                      : kind == AVOW_POLICY_KIND_RUNTIME ? test_runtime(cli, pos[0], &o, &ok, &err)
+                                                         : test_other(pos[0], kind, &err);
     if (rc)
         return avow_cli_fail(cli, rc, &err);
     return ok ? AVOW_EXIT_OK : AVOW_EXIT_UNTRUSTED;

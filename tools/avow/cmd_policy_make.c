@@ -8,6 +8,7 @@
 #include "avow/crypto/key.h"
 #include "avow/formats/dsse.h"
 #include "avow/formats/ima_list.h"
+#include "cmd_policy_boot.h"
 #include "policy_facts.h"
 
 #include <stdio.h>
@@ -223,9 +224,29 @@ static enum avow_rc create_run(struct create *c, struct avow_err *err)
     return rc;
 }
 
+/* What is wrong with the options, or NULL. */
+static const char *create_usage(const struct create *c, const struct avow_boot_create *boot,
+                                const char *kind)
+{
+    bool runtime = c->logs.count || c->lists.count || c->excludes.count || c->exclude_files.count ||
+                   c->ignored.count || c->keys.count || c->keyrings || c->buffers || c->pin ||
+                   c->strict;
+    if (avow_cstr_eq(kind, "boot")) {
+        if (runtime)
+            return "that option is one of runtime policies";
+        return boot->logs.count ? NULL : "boot needs --uefi-log FILE";
+    }
+    if (!avow_cstr_eq(kind, "runtime"))
+        return "the kind is neither runtime nor boot";
+    if (avow_boot_create_given(boot))
+        return "that option is one of boot policies";
+    return c->logs.count || c->lists.count ? NULL : "needs --ima-log FILE or --digests FILE";
+}
+
 enum avow_exit avow_cmd_policy_create(struct avow_cli *cli, int argc, char **argv)
 {
     struct create c = {.out = NULL};
+    struct avow_boot_create boot = {.pcrs = NULL};
     const struct avow_opt opts[] = {
         AVOW_LIST("--ima-log", &c.logs, "FILE", "allow what this measurement list has, any form"),
         AVOW_LIST("--digests", &c.lists, "FILE",
@@ -241,12 +262,23 @@ enum avow_exit avow_cmd_policy_create(struct avow_cli *cli, int argc, char **arg
         AVOW_LIST("--verification-key", &c.keys, "PEM", "a public key that may sign files"),
         AVOW_FLAG("--pin-boot-aggregate", &c.pin,
                   "list the log's boot_aggregate: fits hosts with the same boot PCRs only"),
+        AVOW_LIST("--uefi-log", &boot.logs, "FILE",
+                  "boot: accept what this firmware log has; several become alternatives"),
+        AVOW_FLAG("--no-firmware", &boot.no_firmware, "boot: leave out PCR 0 and 2"),
+        AVOW_LIST("--command-line", &boot.lines, "EXPRESSION",
+                  "boot: accept these command lines instead of those of the logs"),
+        AVOW_FLAG("--any-grub-command", &boot.any_command,
+                  "boot: accept whatever GRUB runs but command lines"),
+        AVOW_LIST("--any-file", &boot.any_files, "TEXT",
+                  "boot: do not judge files of PCR 9 with this in their name"),
+        AVOW_TEXT("--pcrs", &boot.pcrs, "LIST", "boot: judge every event of these PCRs, too"),
         AVOW_TEXT("--out", &c.out, "FILE", "write there instead of standard output")};
     const struct avow_command command = {
         .name = "policy create",
-        .words = "runtime",
-        .about = "Writes a runtime policy from lists of digests and measurement lists. The same "
-                 "input gives the\nsame bytes.",
+        .words = "runtime|boot",
+        .about = "Writes a runtime policy from lists of digests and measurement lists, or a boot "
+                 "policy from firmware\nlogs of machines that are known to be good, which they "
+                 "pass. The same input gives the same bytes.",
         .opts = opts,
         .n_opts = AVOW_ARRAY_LEN(opts),
         .min_words = 1,
@@ -257,15 +289,14 @@ enum avow_exit avow_cmd_policy_create(struct avow_cli *cli, int argc, char **arg
     if (!avow_command_begin(cli, &command, argc, argv, pos, &code))
         return code;
     struct avow_err err = {.rc = AVOW_OK};
-    if (!avow_cstr_eq(pos[0], "runtime"))
-        (void)avow_err_set(&err, AVOW_USAGE, 0, "policy create: '%.60s' is not runtime", pos[0]);
-    else if (!c.logs.count && !c.lists.count)
-        (void)avow_err_set(&err, AVOW_USAGE, 0,
-                           "policy create: needs --ima-log FILE or --digests FILE");
-    if (err.rc)
+    bool is_boot = avow_cstr_eq(pos[0], "boot");
+    const char *wrong = create_usage(&c, &boot, pos[0]);
+    if (wrong) {
+        (void)avow_err_set(&err, AVOW_USAGE, 0, "policy create: %s", wrong);
         return avow_cli_usage(command.name, &err);
+    }
     avow_policy_facts_init(&c.facts);
-    enum avow_rc rc = create_run(&c, &err);
+    enum avow_rc rc = is_boot ? avow_boot_create(&boot, c.out, &err) : create_run(&c, &err);
     avow_policy_facts_deinit(&c.facts);
     return rc ? avow_cli_fail(cli, rc, &err) : AVOW_EXIT_OK;
 }

@@ -2,6 +2,7 @@
 
 #include "avow/base/cleanup.h"
 #include "avow/base/hex.h"
+#include "context.h"
 #include "json_out.h"
 #include "table.h"
 
@@ -12,25 +13,22 @@
 #include "avow/base/banned.h"
 
 #define TEXT_MAX (4u * AVOW_EVENT_DATA_MAX)
-#define SENTENCE_MAX 512u
+#define SENTENCE_MAX 1024u
 #define DETAIL_SHOWN 100u /* characters of a cell */
 
 /* --- What is wrong --- */
 
-static void complain(struct avow_event_report *r, enum avow_finding_id id,
-                     const struct avow_event *e)
+static void complain(struct avow_event_report *r, const struct avow_event_complaint *c)
 {
     if (r->complaints_count < AVOW_EVENT_FINDINGS_SHOWN)
-        r->complaints[r->complaints_count] =
-            (struct avow_event_complaint){id, e->index, e->pcr, e->untrusted_type};
+        r->complaints[r->complaints_count] = *c;
     r->complaints_count++;
 }
 
 static void refuse(struct avow_event_report *out, enum avow_finding_id id, const char *why)
 {
-    const struct avow_event none = {.index = 0};
     (void)avow_str_copy(out->refused, sizeof out->refused, avow_str_from(why));
-    complain(out, id, &none);
+    complain(out, &(struct avow_event_complaint){.id = id, .event = -1, .pcr = -1});
 }
 
 void avow_event_report_make(struct avow_bytes log, struct avow_event_report *out)
@@ -51,8 +49,24 @@ void avow_event_report_make(struct avow_bytes log, struct avow_event_report *out
     while (avow_event_walk_next(&w, &e)) {
         enum avow_finding_id id;
         if (avow_event_complaint(&e, &out->replay, &id))
-            complain(out, id, &e);
+            complain(out, &(struct avow_event_complaint){id, (int64_t)e.index, (int32_t)e.pcr,
+                                                         e.untrusted_type, NULL});
     }
+}
+
+static void take_complaint(void *arg, const struct avow_boot_complaint *c)
+{
+    complain(arg, &(struct avow_event_complaint){
+                      .id = c->id, .event = c->event, .pcr = c->pcr, .detail = c->detail});
+}
+
+enum avow_rc avow_event_report_judge(struct avow_event_report *r,
+                                     const struct avow_boot_policy *policy,
+                                     struct avow_arena *arena, struct avow_err *err)
+{
+    const struct avow_boot_judge j = {
+        .log = &r->log, .replay = &r->replay, .arena = arena, .complain = take_complaint, .arg = r};
+    return r->refused[0] ? AVOW_OK : avow_boot_policy_judge(policy, &j, err);
 }
 
 void avow_event_report_too_large(struct avow_event_report *out)
@@ -79,9 +93,30 @@ void avow_event_complaint_text(const struct avow_event_report *r, size_t i, stru
         avow_buf_put_str(out, r->refused);
         return;
     }
-    avow_buf_printf(out, "event %zu of PCR %" PRIu32 " (", c->event, c->pcr);
+    if (c->detail) {
+        avow_buf_printf(out, "%s: ", avow_finding_def_of(c->id)->text);
+        if (c->event >= 0)
+            avow_buf_printf(out, "event %" PRId64 " of ", c->event);
+        if (c->pcr >= 0)
+            avow_buf_printf(out, "PCR %" PRId32 ": ", c->pcr);
+        avow_buf_put_str(out, c->detail);
+        return;
+    }
+    avow_buf_printf(out, "event %" PRId64 " of PCR %" PRId32 " (", c->event, c->pcr);
     put_type(out, c->type);
     avow_buf_printf(out, "): %s", avow_finding_def_of(c->id)->text);
+}
+
+void avow_event_report_note(const struct avow_event_report *r)
+{
+    for (size_t i = 0; i < r->complaints_count && i < AVOW_EVENT_FINDINGS_SHOWN; i++) {
+        AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
+        avow_buf_init(&text, SENTENCE_MAX);
+        avow_event_complaint_text(r, i, &text);
+        avow_cli_note("%s: %s", avow_finding_def_of(r->complaints[i].id)->id, avow_buf_cstr(&text));
+    }
+    if (r->complaints_count > AVOW_EVENT_FINDINGS_SHOWN)
+        avow_cli_note("and %zu more", r->complaints_count - AVOW_EVENT_FINDINGS_SHOWN);
 }
 
 /* --- JSON --- */
@@ -209,42 +244,61 @@ json_t *avow_event_boot_json(const struct avow_event_log *log,
     return NULL;
 }
 
+/* `object`, or NULL when something did not get into it. */
+static json_t *whole(json_t *object, bool ok)
+{
+    if (ok)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
 static json_t *complaint_json(const struct avow_event_report *r, size_t i)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
     const struct avow_finding_def *def = avow_finding_def_of(r->complaints[i].id);
     avow_buf_init(&text, SENTENCE_MAX);
     avow_event_complaint_text(r, i, &text);
-    json_t *context = r->refused[0]
-                          ? json_object()
-                          : json_pack("{s:o,s:o}", "event", avow_json_u64(r->complaints[i].event),
-                                      "pcr", avow_json_u64(r->complaints[i].pcr));
+    json_t *context = json_object();
+    if (context && r->complaints[i].event >= 0 &&
+        !set(context, "event", json_integer(r->complaints[i].event)))
+        return whole(context, false);
+    if (context && r->complaints[i].pcr >= 0 &&
+        !set(context, "pcr", json_integer(r->complaints[i].pcr)))
+        return whole(context, false);
     return json_pack("{s:s,s:s,s:o,s:o,s:o}", "id", def->id, "severity", def->severity,
                      "keylime_event_id", avow_json_cstr(def->keylime_event), "message",
                      buf_json(&text), "context", context);
+}
+
+json_t *avow_event_verdict_json(const struct avow_event_report *r)
+{
+    json_t *findings = json_array();
+    bool ok = findings != NULL;
+    for (size_t i = 0; ok && i < r->complaints_count && i < AVOW_EVENT_FINDINGS_SHOWN; i++)
+        ok = json_array_append_new(findings, complaint_json(r, i)) == 0;
+    return json_pack("{s:s,s:o,s:o}", "verdict", r->complaints_count ? "fail" : "pass", "findings",
+                     whole(findings, ok), "findings_total", avow_json_u64(r->complaints_count));
 }
 
 json_t *avow_event_report_json(const struct avow_event_report *r)
 {
     struct avow_event_walk w;
     struct avow_event e;
-    json_t *events = json_array(), *findings = json_array();
-    bool ok = events && findings;
+    json_t *events = json_array(), *out = avow_event_verdict_json(r);
+    bool ok = events != NULL;
     avow_event_walk_init(&w, &r->log);
     while (ok && avow_event_walk_next(&w, &e))
         ok = json_array_append_new(events, event_json(r, &e)) == 0;
-    for (size_t i = 0; ok && i < r->complaints_count && i < AVOW_EVENT_FINDINGS_SHOWN; i++)
-        ok = json_array_append_new(findings, complaint_json(r, i)) == 0;
-    json_t *out =
-        json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o}", "verdict", r->complaints_count ? "fail" : "pass",
-                  "findings", findings, "findings_total", avow_json_u64(r->complaints_count),
-                  "form", r->log.crypto_agile ? "crypto-agile" : "sha1", "startup_locality",
-                  r->replay.has_locality ? avow_json_u64(r->replay.locality) : json_null(), "boot",
-                  avow_event_boot_json(&r->log, &r->replay), "log", events);
+    events = whole(events, ok);
+    ok = out && set(out, "form", json_string(r->log.crypto_agile ? "crypto-agile" : "sha1")) &&
+         set(out, "startup_locality",
+             r->replay.has_locality ? avow_json_u64(r->replay.locality) : json_null()) &&
+         set(out, "boot", avow_event_boot_json(&r->log, &r->replay));
     if (ok)
-        return out;
-    json_decref(out);
-    return NULL;
+        return whole(out, set(out, "log", events));
+    json_decref(events);
+    return whole(out, false);
 }
 
 /* --- Text --- */

@@ -3,6 +3,7 @@
 
 #include "avow/base/hex.h"
 #include "avow/base/num.h"
+#include "avow/core/boot_policy.h"
 #include "avow/core/ima_keys.h"
 #include "avow/core/severity.h"
 #include "avow/crypto/digest.h"
@@ -121,6 +122,15 @@ static enum avow_rc check_keys(struct avow_bytes text, struct avow_err *err)
     return rc;
 }
 
+/* Our own language and a reference state are told apart by content, whatever the kind is called. */
+static enum avow_rc check_boot(struct avow_bytes text, struct avow_err *err)
+{
+    struct avow_boot_policy *policy = NULL;
+    enum avow_rc rc = avow_boot_policy_load(text, &policy, err);
+    avow_boot_policy_free(policy);
+    return rc;
+}
+
 enum avow_rc avow_policy_check(enum avow_policy_kind kind, struct avow_bytes text,
                                struct avow_policy_summary *out, struct avow_err *err)
 {
@@ -136,6 +146,7 @@ enum avow_rc avow_policy_check(enum avow_policy_kind kind, struct avow_bytes tex
         return check_severity(text, err);
     case AVOW_POLICY_KIND_REFSTATE:
     case AVOW_POLICY_KIND_BOOT:
+        return check_boot(text, err);
     default:
         return avow_err_set(err, AVOW_USAGE, 0, "this version does not read policies of kind %s",
                             avow_policy_kind_text(kind));
