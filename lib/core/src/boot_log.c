@@ -57,7 +57,7 @@ static void put(void *arg, const struct avow_boot_complaint *c)
     j->complained = true;
     l->at.event = c->event;
     l->at.pcr = c->pcr;
-    if (!avow_finding_list_count_only(l)) {
+    if (!avow_finding_list_skip(l, c->id)) {
         if (c->event >= 0)
             where = avow_arena_printf(j->ev->arena, "event %lld", (long long)c->event);
         else if (c->pcr >= 0)
@@ -67,9 +67,9 @@ static void put(void *arg, const struct avow_boot_complaint *c)
     l->at = AVOW_FINDING_NOWHERE;
 }
 
-static bool has_room(const struct judging *j)
+static bool has_room(const struct judging *j, enum avow_finding_id id)
 {
-    return !avow_finding_list_is_full(&j->ev->findings);
+    return !avow_finding_list_is_full_of(&j->ev->findings, id);
 }
 
 /* --- Events --- */
@@ -86,7 +86,7 @@ static void judge_events(struct judging *j)
         put(j, &(struct avow_boot_complaint){.id = id,
                                              .event = (int64_t)e.index,
                                              .pcr = e.pcr < AVOW_PCR_COUNT ? (int32_t)e.pcr : -1,
-                                             .detail = has_room(j) ? event_text(j, &e) : NULL});
+                                             .detail = has_room(j, id) ? event_text(j, &e) : NULL});
     }
 }
 
@@ -113,8 +113,9 @@ static const struct avow_event_bank *replayed(const struct avow_event_replay *r,
 static void mismatch(struct judging *j, int32_t pcr, const char *what, enum avow_hash_alg bank)
 {
     const char *detail =
-        has_room(j) ? avow_arena_printf(j->ev->arena, "%s %s", what, avow_hash_alg_text(bank))
-                    : NULL;
+        has_room(j, AVOW_FINDING_BOOT_PCR_MISMATCH)
+            ? avow_arena_printf(j->ev->arena, "%s %s", what, avow_hash_alg_text(bank))
+            : NULL;
     put(j, &(struct avow_boot_complaint){AVOW_FINDING_BOOT_PCR_MISMATCH, -1, pcr, detail});
 }
 

@@ -41,7 +41,8 @@
 
 /* finding_list.c: findings of the current run, in order of discovery, without repetitions: those of
  * the prior state, and the first `limit` of the evidence at hand. What the evidence at hand shows
- * is kept whatever becomes of the past, and a list full of old findings hides none of it. */
+ * is kept whatever becomes of the past, and a list full of old findings hides none of it. Nor do a
+ * thousand of one kind hide the first of another: it takes the place of the last repetition. */
 struct avow_finding_list {
     struct avow_arena *arena;
     const struct avow_severity *severity; /* NULL: the usual labels */
@@ -51,8 +52,9 @@ struct avow_finding_list {
     bool *of_now;                          /* of items; found in the evidence at hand */
     struct avow_finding_context at; /* where the walk is: copied with each finding, but the path */
     size_t count, room, limit;
-    size_t old;       /* items that are not of_now */
-    uint32_t counted; /* of the evidence at hand, and not kept */
+    size_t old;                    /* items that are not of_now */
+    bool seen[AVOW_FINDING_COUNT]; /* among those that are */
+    uint32_t counted;              /* of the evidence at hand, and not kept */
     uint32_t total;
     bool nomem;
 };
@@ -62,15 +64,19 @@ void avow_finding_list_init(struct avow_finding_list *l, struct avow_arena *aren
  * out of memory. */
 void avow_finding_list_put(struct avow_finding_list *l, enum avow_finding_id id, const char *where,
                            const char *detail);
-/* No more of this evidence are kept. */
+/* No more of this evidence are kept, but for the first of a kind. */
 bool avow_finding_list_is_full(const struct avow_finding_list *l);
 /* The same; then one is counted. */
 bool avow_finding_list_count_only(struct avow_finding_list *l);
+/* True if one more of this kind would not be kept. */
+bool avow_finding_list_is_full_of(const struct avow_finding_list *l, enum avow_finding_id id);
+/* The same; then one is counted. */
+bool avow_finding_list_skip(struct avow_finding_list *l, enum avow_finding_id id);
 /* AVOW_FIND(ev, IMA_VIOLATION, where, "format", ...): the texts are only made when they are kept,
  * so that a list full of bad entries costs no memory. */
 #define AVOW_FIND(ev, name, where, ...)                                                            \
     do {                                                                                           \
-        if (!avow_finding_list_count_only(&(ev)->findings))                                        \
+        if (!avow_finding_list_skip(&(ev)->findings, AVOW_FINDING_##name))                         \
             avow_finding_list_put(&(ev)->findings, AVOW_FINDING_##name, (where),                   \
                                   avow_arena_printf((ev)->arena, __VA_ARGS__));                    \
     } while (0)
@@ -286,7 +292,7 @@ const char *avow_ima_file_reason(const struct avow_eval *ev, const struct avow_i
                                  const char *reason);
 #define AVOW_FIND_FILE(ev, name, f, reason)                                                        \
     do {                                                                                           \
-        if (!avow_finding_list_count_only(&(ev)->findings))                                        \
+        if (!avow_finding_list_skip(&(ev)->findings, AVOW_FINDING_##name))                         \
             avow_finding_list_put(&(ev)->findings, AVOW_FINDING_##name, avow_ima_where(ev),        \
                                   avow_ima_file_reason(ev, f, reason));                            \
     } while (0)

@@ -53,7 +53,10 @@ static bool append(struct avow_finding_list *l, enum avow_finding_id id,
     l->contexts[l->count] = l->at;
     l->of_now[l->count] = of_now;
     l->ids[l->count++] = id;
-    l->old += of_now ? 0 : 1;
+    if (of_now)
+        l->seen[id] = true;
+    else
+        l->old++;
     return true;
 }
 
@@ -81,14 +84,65 @@ bool avow_finding_list_is_full(const struct avow_finding_list *l)
     return l->count - l->old >= l->limit;
 }
 
-bool avow_finding_list_count_only(struct avow_finding_list *l)
+static void count_one(struct avow_finding_list *l)
 {
-    if (!avow_finding_list_is_full(l))
-        return false;
     if (l->total < UINT32_MAX) {
         l->total++;
         l->counted++;
     }
+}
+
+bool avow_finding_list_count_only(struct avow_finding_list *l)
+{
+    if (!avow_finding_list_is_full(l))
+        return false;
+    count_one(l);
+    return true;
+}
+
+bool avow_finding_list_is_full_of(const struct avow_finding_list *l, enum avow_finding_id id)
+{
+    return avow_finding_list_is_full(l) && l->seen[id];
+}
+
+bool avow_finding_list_skip(struct avow_finding_list *l, enum avow_finding_id id)
+{
+    if (!avow_finding_list_is_full_of(l, id))
+        return false;
+    count_one(l);
+    return true;
+}
+
+static void copy_item(struct avow_finding_list *l, size_t to, size_t from)
+{
+    l->items[to] = l->items[from];
+    l->contexts[to] = l->contexts[from];
+    l->ids[to] = l->ids[from];
+    l->of_now[to] = l->of_now[from];
+}
+
+static bool is_repetition(const struct avow_finding_list *l, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (l->of_now[i] && l->of_now[k] && l->ids[k] == l->ids[i])
+            return true;
+    }
+    return false;
+}
+
+/* For the first of a kind: the last one that is not the first of its kind is from now on only
+ * counted. False if there is none. */
+static bool give_place(struct avow_finding_list *l)
+{
+    size_t i = l->count;
+    while (i > 0 && !is_repetition(l, i - 1))
+        i--;
+    if (!i)
+        return false;
+    for (; i < l->count; i++)
+        copy_item(l, i - 1, i);
+    l->count--;
+    l->counted++;
     return true;
 }
 
@@ -97,6 +151,7 @@ static void set_of_now(struct avow_finding_list *l, size_t i)
 {
     l->old -= l->of_now[i] ? 0 : 1;
     l->of_now[i] = true;
+    l->seen[l->ids[i]] = true;
 }
 
 void avow_finding_list_put(struct avow_finding_list *l, enum avow_finding_id id, const char *where,
@@ -115,8 +170,12 @@ void avow_finding_list_put(struct avow_finding_list *l, enum avow_finding_id id,
             return;
         }
     }
-    if (avow_finding_list_count_only(l))
+    if (avow_finding_list_skip(l, id))
         return;
+    if (avow_finding_list_is_full(l) && !give_place(l)) {
+        count_one(l);
+        return;
+    }
     struct avow_str path = avow_arena_str(l->arena, l->at.path);
     struct avow_finding f = {.id = avow_str_from(def->id),
                              .severity = avow_severity_of(l->severity, id, l->at.pcr),
@@ -134,16 +193,17 @@ static bool drop(struct avow_finding_list *l, bool (*keep)(enum avow_finding_id 
 {
     size_t before = l->count, kept = 0;
     l->old = 0;
+    memset(l->seen, 0, sizeof l->seen);
     for (size_t i = 0; i < before; i++) {
         bool stays =
             (l->of_now[i] && !of_now) || (l->ids[i] < AVOW_FINDING_COUNT && keep(l->ids[i]));
         if (!stays)
             continue;
-        l->contexts[kept] = l->contexts[i];
-        l->ids[kept] = l->ids[i];
-        l->of_now[kept] = l->of_now[i];
+        copy_item(l, kept, i);
         l->old += l->of_now[i] ? 0 : 1;
-        l->items[kept++] = l->items[i];
+        if (l->of_now[i])
+            l->seen[l->ids[i]] = true;
+        kept++;
     }
     l->count = kept;
     return kept != before;

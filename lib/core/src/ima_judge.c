@@ -71,7 +71,7 @@ static void judge_violation(struct avow_eval *ev, const struct avow_ima_entry *e
                   "the first entry is a violation");
     if (!avow_ima_judges_files(ev) || flags->allow_violations || flags->allow_tomtou)
         return;
-    if (!avow_finding_list_count_only(&ev->findings))
+    if (!avow_finding_list_skip(&ev->findings, AVOW_FINDING_IMA_VIOLATION))
         avow_finding_list_put(&ev->findings, AVOW_FINDING_IMA_VIOLATION, avow_ima_where(ev),
                               violation_text(ev, e));
 }
@@ -79,7 +79,8 @@ static void judge_violation(struct avow_eval *ev, const struct avow_ima_entry *e
 static void judge_template(struct avow_eval *ev, const struct avow_ima_entry *e, enum avow_rc rc)
 {
     const char *what = rc == AVOW_PARSE ? ": malformed fields" : "";
-    if (!avow_ima_judges_files(ev) || avow_finding_list_count_only(&ev->findings))
+    if (!avow_ima_judges_files(ev) ||
+        avow_finding_list_skip(&ev->findings, AVOW_FINDING_IMA_TEMPLATE_UNKNOWN))
         return;
     struct avow_str name = avow_finding_text(ev->arena, e->template_name, TEMPLATE_TEXT_MAX);
     avow_finding_list_put(
