@@ -58,7 +58,7 @@ static json_t *finding_json(const struct avow_appraise_out *out, size_t i)
     char event[AVOW_KEYLIME_EVENT_MAX];
     const struct avow_finding *f = &out->findings[i];
     bool known = out->ids[i] < AVOW_FINDING_COUNT;
-    bool has_event = known && avow_finding_keylime_event(out->ids[i], out->contexts[i].pcr, event);
+    bool has_event = known && avow_finding_keylime_event_at(out->ids[i], &out->contexts[i], event);
     avow_buf_init(&message, 4096);
     avow_buf_printf(&message, "%s: %.*s: %.*s",
                     known ? avow_finding_def_of(out->ids[i])->text : "finding", (int)f->where.len,

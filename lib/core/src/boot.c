@@ -115,6 +115,7 @@ void avow_boot_aggregate(struct avow_eval *ev, const struct avow_ima_file *f)
     bool pin_fits =
         pinned && sound && avow_runtime_policy_find(p, path, f->digest) == AVOW_POLICY_ALLOWED;
     enum aggregate how = sound ? compare(ev, alg, f->digest) : AGGREGATE_UNKNOWN;
+    ev->findings.at.listed = pinned;
     if (!sound)
         bad_aggregate(ev, f, "(unknown algorithm)");
     else if (how == AGGREGATE_UNKNOWN && !pinned && is_demanded(ev))

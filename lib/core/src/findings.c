@@ -49,6 +49,18 @@ bool avow_finding_keylime_event(enum avow_finding_id id, int32_t pcr,
     return true;
 }
 
+bool avow_finding_keylime_event_at(enum avow_finding_id id, const struct avow_finding_context *at,
+                                   char out[AVOW_KEYLIME_EVENT_MAX])
+{
+    static const char *const names[] = {"ima.validation.ima-ng.not_in_allowlist",
+                                        "ima.validation.ima-ng.runtime_policy_hash"};
+    if (!avow_finding_keylime_event(id, at->pcr, out))
+        return false;
+    if (avow_cstr_eq(out, names[0]) || avow_cstr_eq(out, names[1]))
+        return avow_str_copy(out, AVOW_KEYLIME_EVENT_MAX, avow_str_from(names[at->listed]));
+    return true;
+}
+
 static const char *const labels[] = {"info",     "notice", "warning",  "error",
                                      "critical", "alert",  "emergency"};
 

@@ -63,11 +63,13 @@ static void judge_key(struct avow_eval *ev, const struct avow_ima_file *f)
     const struct avow_ima_key_sink sink = {&l, learn};
     if (avow_runtime_policy_ignores_keyring(p, f->path))
         return;
-    if (avow_runtime_policy_find_keyring(p, f->path, f->digest) == AVOW_POLICY_ALLOWED) {
+    enum avow_policy_match m = avow_runtime_policy_find_keyring(p, f->path, f->digest);
+    if (m == AVOW_POLICY_ALLOWED) {
         if (avow_ima_key_read(f->buffer, &sink, NULL) == AVOW_NOMEM)
             ev->nomem = true;
         return;
     }
+    ev->findings.at.listed = m == AVOW_POLICY_DIGEST_UNKNOWN;
     if (!is_excluded(ev, f))
         AVOW_FIND_FILE(ev, IMA_KEY_UNKNOWN, f, "(key not listed for this keyring)");
 }
@@ -115,8 +117,9 @@ void avow_ima_judge_buffer(struct avow_eval *ev, const struct avow_ima_file *f)
             find_fault(ev, avow_ima_where(ev), &fault);
         return;
     }
-    if (avow_runtime_policy_find_buffer(p, f->path, f->digest) != AVOW_POLICY_ALLOWED &&
-        !is_kexec_event(ev, f->path) && !is_excluded(ev, f))
+    enum avow_policy_match m = avow_runtime_policy_find_buffer(p, f->path, f->digest);
+    ev->findings.at.listed = m == AVOW_POLICY_DIGEST_UNKNOWN;
+    if (m != AVOW_POLICY_ALLOWED && !is_kexec_event(ev, f->path) && !is_excluded(ev, f))
         AVOW_FIND_FILE(ev, IMA_BUFFER_UNKNOWN, f, "(buffer not listed)");
 }
 

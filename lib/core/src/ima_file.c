@@ -112,6 +112,7 @@ static void find_digest(struct avow_eval *ev, const struct avow_ima_file *f,
     case AVOW_POLICY_DIGEST_UNKNOWN:
     case AVOW_POLICY_UNDECIDED:
     default:
+        ev->findings.at.listed = true;
         AVOW_FIND_FILE(ev, IMA_DIGEST_UNKNOWN, f, "(digest not allowed)");
         return;
     }

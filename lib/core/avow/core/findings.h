@@ -194,8 +194,13 @@ struct avow_finding_context {
     int64_t entry; /* of the IMA list, from 0 */
     int64_t event; /* of the UEFI log, from 0 */
     int32_t pcr;
+    bool listed; /* the policy lists the path, with other digests */
     struct avow_str path;
 };
+/* The same as avow_finding_keylime_event, where more is known: Keylime tells a path that the policy
+ * does not list from one that it lists with other digests. */
+bool avow_finding_keylime_event_at(enum avow_finding_id id, const struct avow_finding_context *at,
+                                   char out[AVOW_KEYLIME_EVENT_MAX]);
 /* By public id; NULL if unknown. */
 const struct avow_finding_def *avow_finding_def_find(struct avow_str id);
 
