@@ -12,6 +12,8 @@ struct avow_boot_kind {
     uint32_t (*pcrs)(const void *compiled);
     enum avow_rc (*judge)(const void *compiled, const struct avow_boot_judge *j,
                           struct avow_err *err);
+    /* NULL: this language has no warnings. */
+    struct avow_str (*warning)(const void *compiled, size_t index);
 };
 
 #endif

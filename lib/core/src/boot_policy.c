@@ -7,11 +7,12 @@
 
 #include "boot_kind.h"
 #include "boot_rules.h"
+#include "refstate.h"
 
 #include "avow/base/banned.h"
 
 /* In the order in which they are asked. */
-static const struct avow_boot_kind *const kinds[] = {&avow_boot_rules_kind};
+static const struct avow_boot_kind *const kinds[] = {&avow_boot_rules_kind, &avow_refstate_kind};
 
 struct avow_boot_policy {
     const struct avow_boot_kind *kind;
@@ -71,6 +72,11 @@ void avow_boot_policy_free(struct avow_boot_policy *p)
         return;
     p->kind->free(p->compiled);
     free(p);
+}
+
+struct avow_str avow_boot_policy_warning(const struct avow_boot_policy *p, size_t index)
+{
+    return p->kind->warning ? p->kind->warning(p->compiled, index) : (struct avow_str){NULL, 0};
 }
 
 uint32_t avow_boot_policy_pcrs(const struct avow_boot_policy *p)

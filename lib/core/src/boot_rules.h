@@ -132,6 +132,11 @@ enum avow_rc avow_boot_rules_judge(const void *rules, const struct avow_boot_jud
 
 bool avow_boot_ids_have(const struct avow_boot_ids *ids, const uint8_t id[AVOW_BOOT_ID_LEN],
                         size_t *at);
+/* Sorts them, each once. */
+void avow_boot_ids_finish(struct avow_boot_ids *ids);
 int avow_boot_digest_cmp(const void *a, const void *b);
+/* Room for one more item of `size` bytes, which is zeroed; NULL: the arena is full, or there is no
+ * memory. The items may move. */
+void *avow_boot_add(struct avow_arena *arena, void *items, size_t *count, size_t *cap, size_t size);
 
 #endif

@@ -44,13 +44,12 @@ static enum avow_rc no_memory(struct avow_json_read *r)
                : avow_json_refuse(r, AVOW_NOMEM, "no memory");
 }
 
-/* Room for one more item of `size` bytes, which is zeroed. */
-static void *add(struct avow_json_read *r, void *items, size_t *count, size_t *cap, size_t size)
+void *avow_boot_add(struct avow_arena *arena, void *items, size_t *count, size_t *cap, size_t size)
 {
     uint8_t *to = items;
     if (*count == *cap) {
         size_t grown = *cap ? *cap * 2 : FIRST_ROOM;
-        to = avow_arena_alloc(&rules_of(r)->arena, grown, size);
+        to = avow_arena_alloc(arena, grown, size);
         if (!to)
             return NULL;
         if (*count)
@@ -59,6 +58,11 @@ static void *add(struct avow_json_read *r, void *items, size_t *count, size_t *c
     }
     (*count)++;
     return to;
+}
+
+static void *add(struct avow_json_read *r, void *items, size_t *count, size_t *cap, size_t size)
+{
+    return avow_boot_add(&rules_of(r)->arena, items, count, cap, size);
 }
 
 static bool has_control(struct avow_str s)
@@ -113,8 +117,7 @@ bool avow_boot_ids_have(const struct avow_boot_ids *ids, const uint8_t id[AVOW_B
     return found != NULL;
 }
 
-/* Sorted, each once. */
-static void ids_finish(struct avow_boot_ids *ids)
+void avow_boot_ids_finish(struct avow_boot_ids *ids)
 {
     size_t kept = 0;
     if (!ids->count)
@@ -211,7 +214,7 @@ static enum avow_rc read_ids(struct avow_json_read *r, avow_json_reader read,
 {
     enum avow_rc rc = avow_json_read_list(r, read, ids, AVOW_BOOT_KEYS_MAX);
     if (!rc)
-        ids_finish(ids);
+        avow_boot_ids_finish(ids);
     return rc;
 }
 

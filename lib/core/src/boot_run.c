@@ -19,7 +19,7 @@
 
 /* --- Complaints --- */
 
-static void make_printable(char *text)
+void avow_boot_make_printable(char *text)
 {
     size_t len = strlen(text);
     while (len && !avow_utf8_is_valid((struct avow_str){text, len})) /* cut within a character */
@@ -42,7 +42,7 @@ static const char *make_detail(struct avow_boot_run *run, int32_t pcr, const cha
     if (of)
         n = snprintf(text, sizeof text, "%s: ", of);
     (void)vsnprintf(text + n, sizeof text - (size_t)n, fmt, args);
-    make_printable(text);
+    avow_boot_make_printable(text);
     const char *copy = avow_arena_cstr(run->judge->arena, avow_str_from(text));
     run->nomem |= !copy;
     return copy ? copy : "";

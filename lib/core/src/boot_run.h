@@ -39,6 +39,9 @@ struct avow_boot_run {
 
 void avow_boot_run(struct avow_boot_run *run);
 
+/* Cut within a character, or with controls: a detail of a complaint is neither. */
+void avow_boot_make_printable(char *text);
+
 /* For its parts. */
 void avow_boot_complain(struct avow_boot_run *run, enum avow_finding_id id, const char *fmt, ...)
     AVOW_PRINTF(3, 4);

@@ -61,7 +61,7 @@ static void pop(struct avow_json_read *r, size_t len)
 static bool find(const struct avow_json_field *fields, size_t n, struct avow_str key, size_t *at)
 {
     for (*at = 0; *at < n; (*at)++) {
-        if (avow_str_is(key, fields[*at].name))
+        if (!fields[*at].name || avow_str_is(key, fields[*at].name))
             return true;
     }
     return false;
@@ -73,7 +73,7 @@ static enum avow_rc read_member(struct avow_json_read *r, const struct avow_json
     size_t at, len = push_key(r, key);
     if (!find(fields, n, key, &at))
         return avow_json_refuse(r, AVOW_PARSE, "unknown key");
-    if (*seen & UINT32_C(1) << at)
+    if (fields[at].name && *seen & UINT32_C(1) << at)
         return avow_json_refuse(r, AVOW_PARSE, "duplicate key");
     *seen |= UINT32_C(1) << at;
     enum avow_rc rc = fields[at].read(r, fields[at].out);

@@ -1,6 +1,6 @@
 /* json_read.h - reads a document by tables of members and says where it is wrong. Private to
- * lib/core. Every member is known and there once; failures carry the JSON path. No recursion but
- * that of the tables. */
+ * lib/core. Every member is known and there once, but where a table says otherwise; failures carry
+ * the JSON path. No recursion but that of the tables. */
 #ifndef AVOW_CORE_JSON_READ_H
 #define AVOW_CORE_JSON_READ_H
 
@@ -17,7 +17,7 @@ struct avow_json_read {
 };
 typedef enum avow_rc (*avow_json_reader)(struct avow_json_read *r, void *out);
 struct avow_json_field {
-    const char *name;
+    const char *name; /* NULL, only as the last: every member that has no field of its own */
     avow_json_reader read;
     void *out;
     bool required;

@@ -21,6 +21,11 @@ enum avow_rc avow_boot_policy_load(struct avow_bytes json, struct avow_boot_poli
 void avow_boot_policy_free(struct avow_boot_policy *p);
 AVOW_DEFINE_CLEANUP(struct avow_boot_policy, avow_boot_policy_free);
 
+#define AVOW_BOOT_POLICY_WARNINGS_KEPT 16u
+/* One of the first warnings about what in the text is not used: JSON path and reason. Borrowed from
+ * `p`; empty behind the last. */
+struct avow_str avow_boot_policy_warning(const struct avow_boot_policy *p, size_t index);
+
 /* PCRs that the policy judges: each must be quoted, and explained by the log. Bit i: PCR i. */
 uint32_t avow_boot_policy_pcrs(const struct avow_boot_policy *p);
 
