@@ -124,7 +124,7 @@ static void copy_item(struct avow_finding_list *l, size_t to, size_t from)
 static bool is_repetition(const struct avow_finding_list *l, size_t i)
 {
     for (size_t k = 0; k < i; k++) {
-        if (l->of_now[i] && l->of_now[k] && l->ids[k] == l->ids[i])
+        if (l->of_now[k] == l->of_now[i] && avow_str_eq(l->items[k].id, l->items[i].id))
             return true;
     }
     return false;
@@ -135,7 +135,7 @@ static bool is_repetition(const struct avow_finding_list *l, size_t i)
 static bool give_place(struct avow_finding_list *l)
 {
     size_t i = l->count;
-    while (i > 0 && !is_repetition(l, i - 1))
+    while (i > 0 && !(l->of_now[i - 1] && is_repetition(l, i - 1)))
         i--;
     if (!i)
         return false;
@@ -231,14 +231,23 @@ bool avow_finding_list_has(const struct avow_finding_list *l, enum avow_finding_
     return false;
 }
 
+/* More than fit: the first of each kind, and then as many repetitions as there is room for. */
 bool avow_finding_list_store(const struct avow_finding_list *l, struct avow_state *next)
 {
-    size_t count = l->count < AVOW_FINDINGS_KEPT ? l->count : AVOW_FINDINGS_KEPT;
-    struct avow_finding *items = avow_arena_alloc(l->arena, count, sizeof *items);
+    size_t count = 0, kinds = 0;
+    size_t most = l->count < AVOW_FINDINGS_KEPT ? l->count : AVOW_FINDINGS_KEPT;
+    struct avow_finding *items = avow_arena_alloc(l->arena, most, sizeof *items);
     if (!items)
         return false;
-    for (size_t i = 0; i < count; i++)
-        items[i] = l->items[i];
+    for (size_t i = 0; i < l->count && l->count > AVOW_FINDINGS_KEPT; i++)
+        kinds += is_repetition(l, i) ? 0 : 1;
+    size_t room = kinds < AVOW_FINDINGS_KEPT ? AVOW_FINDINGS_KEPT - kinds : 0; /* for the others */
+    for (size_t i = 0; i < l->count && count < AVOW_FINDINGS_KEPT; i++) {
+        bool other = l->count > AVOW_FINDINGS_KEPT && is_repetition(l, i);
+        if (!other || room)
+            items[count++] = l->items[i];
+        room -= other && room ? 1 : 0;
+    }
     next->findings = items;
     next->findings_count = count;
     next->findings_total = l->total;

@@ -808,6 +808,27 @@ static void test_evaluate__template_ima__is_folded_over_the_padded_path(void **s
     rig_expect_status(&r, AVOW_STATUS_TRUSTED);
 }
 
+/* What is one of a kind is not lost among a crowd of another, of this evidence or of those before.
+ */
+static void test_evaluate__many_findings__the_first_of_each_kind_is_kept(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40; i++)
+        rig_run(&r, "/bin/evil");
+    rig_violate(&r, "/var/log/x");
+    rig_attest(&r);
+    assert_int_equal(r.state.findings_count, AVOW_FINDINGS_KEPT);
+    assert_int_equal(r.state.findings_total, 41);
+    assert_true(avow_str_is(r.state.findings[AVOW_FINDINGS_KEPT - 1].id, "ima.violation"));
+    rig_tick(&r);
+    struct rig_shot *s = rig_take(&r);
+    s->signer[33] ^= 1;
+    judge(s);
+    assert_int_equal(r.state.findings_count, AVOW_FINDINGS_KEPT);
+    assert_int_equal(r.state.findings_total, 42);
+    assert_true(avow_str_is(r.state.findings[AVOW_FINDINGS_KEPT - 1].id, "quote.qualified_signer"));
+}
+
 static void test_evaluate__many_findings__32_kept_all_counted(void **state)
 {
     (void)state;
@@ -899,6 +920,7 @@ int main(void)
         TEST(test_evaluate__templates__known_pass_unknown_is_a_finding),
         TEST(test_evaluate__template_ima__is_folded_over_the_padded_path),
         TEST(test_evaluate__many_findings__32_kept_all_counted),
+        TEST(test_evaluate__many_findings__the_first_of_each_kind_is_kept),
         TEST(test_evaluate__path_of_an_attacker__is_made_printable),
         TEST(test_evaluate__long_path__is_cut_with_dots),
     };
