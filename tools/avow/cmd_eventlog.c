@@ -60,7 +60,8 @@ enum avow_exit avow_cmd_eventlog(struct avow_cli *cli, int argc, char **argv)
 {
     const char *policy = NULL;
     const struct avow_opt opts[] = {
-        AVOW_TEXT("--boot-policy", &policy, "FILE", "judge the log by this policy, too")};
+        AVOW_TEXT("--boot-policy", &policy, "FILE", "judge the log by this policy, too"),
+        AVOW_TEXT("--refstate", &policy, "FILE", "the same; usual for Keylime's reference state")};
     const struct avow_command command = {
         .name = "eventlog",
         .words = "FILE",

@@ -64,6 +64,8 @@ enum avow_rc avow_boot_policy_read(const char *file, struct avow_boot_policy **o
     rc = avow_policy_unwrap(&text, NULL, err);
     if (!rc)
         rc = avow_boot_policy_load(avow_buf_bytes(&text), out, err);
+    if (!rc)
+        avow_boot_policy_print_warnings(file, *out);
     return rc ? avow_err_wrap(err, rc, "%s", file) : AVOW_OK;
 }
 

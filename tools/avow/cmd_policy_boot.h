@@ -22,8 +22,8 @@ bool avow_boot_create_given(const struct avow_boot_create *c);
 enum avow_rc avow_boot_create(const struct avow_boot_create *c, const char *out,
                               struct avow_err *err) AVOW_MUST_CHECK;
 
-/* Reads a boot policy of any kind, in an envelope or not. Errors: AVOW_IO, those of its reader with
- * the name of the file. */
+/* Reads a boot policy of any kind, in an envelope or not; its warnings go to stderr. Errors:
+ * AVOW_IO, those of its reader with the name of the file. */
 enum avow_rc avow_boot_policy_read(const char *file, struct avow_boot_policy **out,
                                    struct avow_err *err) AVOW_MUST_CHECK;
 /* Judges the log by the policy and says so. *ok: nothing was found. */

@@ -21,6 +21,8 @@ void avow_policy_summary_deinit(struct avow_policy_summary *s)
 {
     avow_runtime_policy_free(s->policy);
     s->policy = NULL;
+    avow_boot_policy_free(s->boot);
+    s->boot = NULL;
 }
 
 /* --- Static values: Keylime's tpm_policy --- */
@@ -123,14 +125,6 @@ static enum avow_rc check_keys(struct avow_bytes text, struct avow_err *err)
 }
 
 /* Our own language and a reference state are told apart by content, whatever the kind is called. */
-static enum avow_rc check_boot(struct avow_bytes text, struct avow_err *err)
-{
-    struct avow_boot_policy *policy = NULL;
-    enum avow_rc rc = avow_boot_policy_load(text, &policy, err);
-    avow_boot_policy_free(policy);
-    return rc;
-}
-
 enum avow_rc avow_policy_check(enum avow_policy_kind kind, struct avow_bytes text,
                                struct avow_policy_summary *out, struct avow_err *err)
 {
@@ -146,15 +140,26 @@ enum avow_rc avow_policy_check(enum avow_policy_kind kind, struct avow_bytes tex
         return check_severity(text, err);
     case AVOW_POLICY_KIND_REFSTATE:
     case AVOW_POLICY_KIND_BOOT:
-        return check_boot(text, err);
+        return avow_boot_policy_load(text, &out->boot, err);
     default:
         return avow_err_set(err, AVOW_USAGE, 0, "this version does not read policies of kind %s",
                             avow_policy_kind_text(kind));
     }
 }
 
+void avow_boot_policy_print_warnings(const char *file, const struct avow_boot_policy *p)
+{
+    for (size_t i = 0; i < AVOW_BOOT_POLICY_WARNINGS_KEPT; i++) {
+        struct avow_str text = avow_boot_policy_warning(p, i);
+        if (text.len)
+            avow_cli_note("warning: %s: %.*s", file, (int)text.len, text.ptr);
+    }
+}
+
 void avow_policy_print_notes(const char *file, const struct avow_policy_summary *s)
 {
+    if (s->boot)
+        avow_boot_policy_print_warnings(file, s->boot);
     if (!s->policy)
         return;
     for (size_t i = 0; i < s->stats.warnings; i++) {
@@ -173,11 +178,14 @@ void avow_policy_print_notes(const char *file, const struct avow_policy_summary 
                       file);
 }
 
+_Static_assert(AVOW_BOOT_POLICY_WARNINGS_KEPT <= AVOW_POLICY_WARNINGS_KEPT, "one loop for both");
+
 json_t *avow_policy_warnings_json(const struct avow_policy_summary *s)
 {
     json_t *all = json_array();
-    for (size_t i = 0; all && s->policy && i < AVOW_POLICY_WARNINGS_KEPT; i++) {
-        struct avow_str text = avow_runtime_policy_warning(s->policy, i);
+    for (size_t i = 0; all && (s->policy || s->boot) && i < AVOW_POLICY_WARNINGS_KEPT; i++) {
+        struct avow_str text = s->policy ? avow_runtime_policy_warning(s->policy, i)
+                                         : avow_boot_policy_warning(s->boot, i);
         if (text.len && json_array_append_new(all, avow_json_str(text))) {
             json_decref(all);
             return NULL;

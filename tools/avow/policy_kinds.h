@@ -4,6 +4,7 @@
 #define AVOW_TOOLS_POLICY_KINDS_H
 
 #include "avow/base/buf.h"
+#include "avow/core/boot_policy.h"
 #include "avow/core/runtime_policy.h"
 #include "avow/formats/dsse.h"
 #include "avow/model/policy_head.h"
@@ -12,6 +13,7 @@
 
 struct avow_policy_summary {
     struct avow_runtime_policy *policy; /* owned; NULL for other kinds */
+    struct avow_boot_policy *boot;      /* the same */
     struct avow_runtime_policy_stats stats;
 };
 void avow_policy_summary_deinit(struct avow_policy_summary *s);
@@ -20,6 +22,8 @@ void avow_policy_summary_deinit(struct avow_policy_summary *s);
 enum avow_rc avow_policy_check(enum avow_policy_kind kind, struct avow_bytes text,
                                struct avow_policy_summary *out,
                                struct avow_err *err) AVOW_MUST_CHECK;
+/* What of a boot policy is not used, on stderr. */
+void avow_boot_policy_print_warnings(const char *file, const struct avow_boot_policy *p);
 /* What the operator may not have meant, on stderr. */
 void avow_policy_print_notes(const char *file, const struct avow_policy_summary *s);
 /* The warnings that are kept; NULL when out of memory. */
