@@ -6,6 +6,7 @@ The tests go through the lives of two machines, in the order in which they stand
 import hashlib
 
 import pytest
+from avowtest.site import wait_for
 from vmrig import BOOT_LOG, IMA_LIST, manifest, measured
 
 TOOL = "/usr/local/bin/tool"
@@ -28,6 +29,7 @@ def test_both_machines_are_trusted(fleet):
     for name in fleet.names:
         verdict = fleet.trusted_now(name)
         assert verdict["boot"]["ima_entries"] > 20
+        assert verdict["boot"]["outcome"] == "pass"
         assert fleet.events(name) == []
         assert fleet.drop_reasons(name) <= {"unenrolled"}
 
@@ -77,6 +79,21 @@ def test_reboot_after_tampering__recovers_once(fleet):
     fleet.machines["prey"].boot_by("reboot")
     fleet.trusted_now("prey")
     assert fleet.events("prey") == ["revocation", "recovery"]
+
+
+def test_another_command_line__refused_by_the_boot_policy_until_the_next_boot(fleet):
+    """The kernel's own loader measures the command line, and a boot loader's configuration is all that it takes."""
+    prey = fleet.machines["prey"]
+    before = fleet.trusted_now("prey")
+    prey.boot_by("powercut")
+    prey.call("start", env={"VM_KERNEL_OPTIONS": "ima_appraise=off"})
+    verdict = distrust(fleet, "prey", before)
+    assert verdict["boot"]["outcome"] == "fail"
+    assert {i.split(".")[0] for i in finding_ids(verdict)} == {"boot"}, verdict["findings"]
+    prey.boot_by("powercut", "start")
+    assert fleet.trusted_now("prey")["boot"]["outcome"] == "pass"
+    wait_for(lambda: len(fleet.events("prey")) > 3, 20, "the second recovery")
+    assert fleet.events("prey") == ["revocation", "recovery"] * 2
 
 
 @pytest.mark.parametrize("how", [["reboot"], ["reset"], ["powercut", "start"]], ids=lambda how: how[0])
@@ -181,4 +198,4 @@ def test_hibernation__tpm_restart_under_a_running_kernel__ima_pcr_mismatch(fleet
     assert verdict["order"]["reset_count"] == before["order"]["reset_count"]
     assert verdict["order"]["restart_count"] == before["order"]["restart_count"] + 1
     assert finding_ids(verdict) == ["ima.pcr_mismatch"]
-    assert fleet.events("prey") == ["revocation", "recovery", "revocation"]
+    assert fleet.events("prey") == ["revocation", "recovery"] * 2 + ["revocation"]

@@ -31,6 +31,7 @@ environment:
   VM_ACCEL     auto, kvm or tcg                       (auto: kvm where it really works)
   VM_MEM       MiB a machine                          (384)
   VM_TIMEOUT   seconds that a boot may take           (300)
+  VM_KERNEL_OPTIONS  words behind the command line      (none)
   VM_WATCH     a process id: machines that are started are killed when it has gone
 TEXT
     exit 2
@@ -330,7 +331,7 @@ start() { # NAME
         --pid "file=$machine/swtpm.pid" --log "file=$machine/swtpm.log,level=1" 8>&-
     qemu-system-x86_64 -name "$1" -accel "$how" -cpu "$cpu" -machine q35,smm=off -m "$memory" -nodefaults \
         -no-user-config -display none -bios $firmware \
-        -kernel "$image/vmlinuz" -initrd "$image/initrd.img" -append "$cmdline" \
+        -kernel "$image/vmlinuz" -initrd "$image/initrd.img" -append "$cmdline${VM_KERNEL_OPTIONS:+ $VM_KERNEL_OPTIONS}" \
         -chardev socket,id=tpm,path=swtpm.sock -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0 \
         -drive if=none,id=disk,format=qcow2,file=disk.qcow2,cache=writeback -device virtio-blk-pci,drive=disk \
         -drive if=none,id=swap,format=qcow2,file=swap.qcow2,cache=unsafe -device virtio-blk-pci,drive=swap \

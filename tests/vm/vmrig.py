@@ -20,8 +20,8 @@ BOOT_LOG = "/sys/kernel/security/tpm0/binary_bios_measurements"
 INTERVALS = Intervals(epoch=1000, heartbeat=3000, silent_after=600_000, validity=20_000, verdict_refresh=3000)
 
 
-def vm(*args, machines: Path | None = None, timeout: float = 360) -> str:
-    env = {**os.environ, "VM_DIR": str(IMAGE), "VM_WATCH": str(os.getpid())}
+def vm(*args, machines: Path | None = None, timeout: float = 360, env: dict[str, str] | None = None) -> str:
+    env = {**os.environ, "VM_DIR": str(IMAGE), "VM_WATCH": str(os.getpid()), **(env or {})}
     if machines:
         env["VM_MACHINES"] = str(machines)
     done = subprocess.run(
@@ -192,8 +192,20 @@ class Fleet:
             wait_for(lambda m=m: " registered " in m.service_log(), 60, f"{m.name} registers: {m.service_log()}")
         self.lists = {m.name: measured(m.read(IMA_LIST)) for m in self.machines.values()}
         self.site.push_policy("image", policy_of(list(self.lists.values())))
+        self._push_boot_policy()
         for name in self.names:
-            self.site.enrol(name, "--runtime-policy", "image")
+            self.site.enrol(name, "--runtime-policy", "image", "--boot-policy", "firmware")
+
+    def _push_boot_policy(self) -> None:
+        """One policy for both machines, made of the logs that their firmware wrote."""
+        logs = []
+        for m in self.machines.values():
+            log = m.folder / "firmware.log"
+            log.write_bytes(m.read(BOOT_LOG))
+            logs += ["--uefi-log", log]
+        policy = self.site.folder / "firmware.json"
+        self.site.avow("policy", "create", "boot", *logs, "--out", policy, config=False)
+        self.site.avow("policy", "push", "firmware", policy, "--kind", "boot")
 
     def trusted(self, name: str, boot_id: bytes, entries: int = 0, timeout: float = 90) -> dict:
         """The first verdict that this boot, at least so much of its list, is trusted."""
