@@ -98,7 +98,8 @@ struct avow_store_counts {
 };
 enum avow_rc avow_store_counts(struct avow_store *s, uint64_t now_ms, struct avow_store_counts *out,
                                struct avow_err *err) AVOW_MUST_CHECK;
-/* Would the database take a write now? Writes nothing. */
+/* Would the database take a write now? Writes nothing, unless the last write failed: then only
+ * another one can tell. */
 enum avow_rc avow_store_probe(struct avow_store *s, struct avow_err *err) AVOW_MUST_CHECK;
 /* Puts every agent, removed ones too, into the outbox, once; one transaction. */
 enum avow_rc avow_store_republish(struct avow_store *s, uint64_t now_ms, uint64_t *queued,

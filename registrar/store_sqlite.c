@@ -20,8 +20,6 @@
 #define BUSY_MS 5000
 
 static const char *const sql_texts[AVOW_SQL_COUNT] = {
-    [AVOW_SQL_SYNC_FULL] = "PRAGMA synchronous = FULL",
-    [AVOW_SQL_SYNC_NORMAL] = "PRAGMA synchronous = NORMAL",
     [AVOW_SQL_BEGIN] = "BEGIN IMMEDIATE",
     [AVOW_SQL_COMMIT] = "COMMIT",
     [AVOW_SQL_ROLLBACK] = "ROLLBACK",
@@ -63,10 +61,18 @@ static const char *const sql_texts[AVOW_SQL_COUNT] = {
                            "SELECT id, generation, ? FROM agents ORDER BY id",
 };
 
+/* Such a disk takes no write, or may not. */
+static bool is_disk(int code)
+{
+    int primary = code & 0xff;
+    return primary == SQLITE_FULL || primary == SQLITE_IOERR || primary == SQLITE_READONLY;
+}
+
 enum avow_rc avow_sql_error(struct avow_store *s, const char *what, struct avow_err *err)
 {
     int code = s->db ? sqlite3_extended_errcode(s->db) : SQLITE_NOMEM;
     enum avow_rc rc = AVOW_IO;
+    s->disk_failed = s->disk_failed || is_disk(code);
     if ((code & 0xff) == SQLITE_FULL)
         rc = AVOW_LIMIT;
     else if ((code & 0xff) == SQLITE_NOMEM)
@@ -284,12 +290,14 @@ static enum avow_rc check_in_place(struct avow_store *s, struct avow_err *err)
     return AVOW_OK;
 }
 
+/* SQLite obeys this pragma while it compiles it, not while it runs it: a prepared one does nothing
+ * but at its first use, or whenever it happens to be compiled again. */
 enum avow_rc avow_sql_sync(struct avow_store *s, bool normal, struct avow_err *err)
 {
     if (s->sync_normal == normal)
         return AVOW_OK;
-    enum avow_sql which = normal ? AVOW_SQL_SYNC_NORMAL : AVOW_SQL_SYNC_FULL;
-    enum avow_rc rc = avow_sql_run(s, avow_sql_get(s, which), err);
+    enum avow_rc rc =
+        exec(s, normal ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", err);
     if (!rc)
         s->sync_normal = normal;
     return rc;
@@ -323,6 +331,8 @@ enum avow_rc avow_store_end(struct avow_store *s, bool commit, struct avow_err *
     enum avow_rc rc = AVOW_OK;
     if (commit)
         rc = avow_sql_run(s, avow_sql_get(s, AVOW_SQL_COMMIT), err);
+    if (commit && !rc)
+        s->disk_failed = false;
     /* A COMMIT that failed leaves the transaction open (a full disk) or has ended it. */
     if (!sqlite3_get_autocommit(s->db) &&
         avow_sql_run(s, avow_sql_get(s, AVOW_SQL_ROLLBACK), NULL) && commit && !rc)

@@ -9,8 +9,6 @@
 #include <sqlite3.h>
 
 enum avow_sql {
-    AVOW_SQL_SYNC_FULL,
-    AVOW_SQL_SYNC_NORMAL,
     AVOW_SQL_BEGIN,
     AVOW_SQL_COMMIT,
     AVOW_SQL_ROLLBACK,
@@ -45,6 +43,7 @@ struct avow_store {
     pthread_mutex_t mutex;
     char *path;
     bool sync_normal; /* commits do not wait for the disk now */
+    bool disk_failed; /* the last thing that it was asked to write, it did not */
     int lock_fd;      /* holds the lock file; -1: none */
 };
 

@@ -69,7 +69,19 @@ enum avow_rc avow_store_counts(struct avow_store *s, uint64_t now_ms, struct avo
 enum avow_rc avow_store_probe(struct avow_store *s, struct avow_err *err)
 {
     enum avow_rc rc = avow_store_begin(s, err);
-    return rc ? rc : avow_store_end(s, false, err);
+    if (rc)
+        return rc;
+    bool try_it = s->disk_failed; /* the lock alone can be had on a disk that has failed */
+    if (try_it) {
+        sqlite3_stmt *q = avow_sql_get(s, AVOW_SQL_META_SET);
+        avow_sql_bind_str(q, 1, AVOW_STR_LIT("probe"));
+        sqlite3_bind_blob64(q, 2, "", 0, SQLITE_STATIC);
+        rc = avow_sql_run(s, q, err);
+    }
+    if (!rc)
+        return avow_store_end(s, try_it, err);
+    (void)!avow_store_end(s, false, NULL);
+    return rc;
 }
 
 enum avow_rc avow_store_republish(struct avow_store *s, uint64_t now_ms, uint64_t *queued,

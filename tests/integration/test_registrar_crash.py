@@ -199,7 +199,7 @@ def test_sigkill_at_random_moments_under_load_with_kafka_going_away(rig):
             if kill % 10 in KAFKA:
                 # While the publisher is at work: what was sent and not acknowledged is lost with both.
                 if KAFKA[kill % 10][0] in ("pause", "kill9"):
-                    rig.proc.wait_output("identities.published", 20)
+                    rig.proc.wait_output("identities.published", 60)  # a broker that was killed looks at its logs first
                 rig.site.broker.call(*KAFKA[kill % 10])
         rig.site.broker.call("wait-ready", "60")
         rig.proc.wait_output("tls=true", 20)

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -16,6 +18,21 @@
 
 #define ID AVOW_STR_LIT("host-1")
 #define SOURCE AVOW_STR_LIT("192.0.2.1")
+
+/* SQLite's calls end here before they reach the C library. */
+static unsigned disk_waits;
+
+int fdatasync(int fd)
+{
+    disk_waits++;
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd)
+{
+    disk_waits++;
+    return (int)syscall(SYS_fsync, fd);
+}
 
 static void load(struct fixture *f, struct avow_str id, struct avow_arena *arena,
                  struct avow_stored *out)
@@ -285,11 +302,49 @@ static void test_store_open__garbage__is_an_error(void **state)
     assert_null(f->store);
 }
 
+static unsigned waits_of_challenge(struct fixture *f)
+{
+    struct avow_err err;
+    const struct avow_change c = {.kind = AVOW_CHANGE_PENDING_ADD,
+                                  .pending = fixture_pending("192.0.2.1", FIXTURE_NOW + 5)};
+    unsigned before = disk_waits;
+    assert_int_equal(avow_store_begin_challenge(f->store, &err), AVOW_OK);
+    assert_int_equal(avow_store_apply(f->store, ID, &c, 1, &err), AVOW_OK);
+    assert_int_equal(avow_store_end(f->store, true, &err), AVOW_OK);
+    return disk_waits - before;
+}
+
+/* What is answered 200 survives a power cut: the first activation after a start, and each one that
+ * follows challenges, which do not wait. */
+static void test_store_end__agent__waits_for_the_disk_each_time(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned round = 0; round < 2; round++) {
+        for (uint64_t i = 1; i <= 4; i++) {
+            const struct avow_agent a = fixture_agent(i);
+            unsigned before = disk_waits;
+            fixture_put_agent(f, "host-1", &a);
+            if (disk_waits == before)
+                fail_msg("round %u: change %u is not on the disk", round, (unsigned)i);
+            assert_int_equal(waits_of_challenge(f), 0);
+            if (i == 3) {
+                struct avow_err err;
+                assert_int_equal(avow_store_purge(f->store, FIXTURE_NOW, &err), AVOW_OK);
+                assert_int_equal(avow_store_outbox_done(f->store, 1, &err), AVOW_OK);
+            }
+        }
+        fixture_reopen(f);
+        (void)waits_of_challenge(
+            f); /* it comes first this time, and begins a journal: that waits */
+    }
+}
+
 #define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORE_TEST(test_store_end__agent__waits_for_the_disk_each_time),
         STORE_TEST(test_store_agent__every_field__survives_a_restart),
         STORE_TEST(test_store_agent__absent_fields__stay_absent),
         STORE_TEST(test_store_pending__every_field__survives_a_restart),
