@@ -130,12 +130,12 @@ static bool hoist(json_t *policy, json_t *boots)
     return true;
 }
 
-/* Boots that differ in something are told apart by a name. */
-static bool name_boots(json_t *boots)
+/* Alternatives are told apart by a name. */
+static bool name_all(json_t *list, const char *what)
 {
-    for (size_t i = 0; i < json_array_size(boots); i++) {
-        json_t *name = json_sprintf("boot %zu", i + 1);
-        if (json_object_set_new(json_array_get(boots, i), "name", name))
+    for (size_t i = 0; i < json_array_size(list) && json_array_size(list) > 1; i++) {
+        json_t *name = json_sprintf("%s %zu", what, i + 1);
+        if (json_object_set_new(json_array_get(list, i), "name", name))
             return false;
     }
     return true;
@@ -147,10 +147,11 @@ static json_t *assemble(struct parts *p)
     json_t *policy = json_object();
     bool ok = json_object_set_new(policy, "avow_boot_policy", json_integer(1)) == 0;
     if (ok && json_array_size(p->firmware))
-        ok = json_object_set(policy, "firmware", p->firmware) == 0;
+        ok = name_all(p->firmware, "firmware") &&
+             json_object_set(policy, "firmware", p->firmware) == 0;
     ok = ok && hoist(policy, p->boots);
     if (ok && json_array_size(p->boots) > 1)
-        ok = name_boots(p->boots) && json_object_set(policy, "boots", p->boots) == 0;
+        ok = name_all(p->boots, "boot") && json_object_set(policy, "boots", p->boots) == 0;
     if (ok)
         return policy;
     json_decref(policy);

@@ -74,10 +74,9 @@ static enum avow_boot_sense judge_state(struct avow_boot_run *run, const struct 
         want = run->sets[i]->secure_boot ? run->sets[i]->secure_boot : want;
     bool on = s->v.value.len == 1 && s->v.value.ptr[0] == 1;
     bool off = s->v.value.len == 1 && s->v.value.ptr[0] == 0;
-    if (want == AVOW_BOOT_UNJUDGED || (want == AVOW_BOOT_ON ? on : off)) {
-        run->has_state = true;
+    run->has_state = true;
+    if (want == AVOW_BOOT_UNJUDGED || (want == AVOW_BOOT_ON ? on : off))
         return AVOW_BOOT_EXPLAINED;
-    }
     avow_boot_complain(run, AVOW_FINDING_BOOT_SECURE_BOOT, "it is %s",
                        on    ? "on"
                        : off ? "off"
