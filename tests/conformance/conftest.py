@@ -47,3 +47,32 @@ def keylime_data() -> Path:
     if not (path / "vectors" / "ima_matrix.json").exists():
         pytest.fail(f"AVOW_KEYLIME_VECTORS: {folder} has no vectors/ima_matrix.json")
     return path
+
+
+class Keylime:
+    """Keylime's own code, in a process of its own environment."""
+
+    def __init__(self, process: subprocess.Popen):
+        self.process = process
+
+    def judge(self, lines: list[str], policy: dict | None, keyring: str | None = None, pcr10: str | None = None) -> dict:
+        """{"events", "pcr10", "learned"}. `keyring`: Keylime's form; "" is a keyring without keys, None is no keyring at all,
+        and then no signature is looked at. `pcr10`: what was quoted, in SHA-256."""
+        request = {"lines": lines, "policy": policy, "keyring": keyring, "pcr10": pcr10}
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def keylime():
+    done = subprocess.run([ROOT / "tests" / "support" / "keylime-venv.sh"], capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        pytest.fail(f"Keylime cannot be installed:\n{done.stderr[-2000:]}")
+    process = subprocess.Popen(
+        [Path(done.stdout.strip()) / "bin" / "python", Path(__file__).with_name("keylime_oracle.py")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    yield Keylime(process)
+    process.stdin.close()
+    process.wait(30)

@@ -2,41 +2,15 @@
 
 import json
 import random
-import subprocess
 from collections import Counter
-from pathlib import Path
 
 import imalog
 import pytest
 from test_captures import HOME, entries_of
 
-HERE = Path(__file__).resolve().parent
-VENV_SCRIPT = HERE.parents[1] / "tests" / "support" / "keylime-venv.sh"
 REFUSALS = ("ima.validation.ima-ng.not_in_allowlist", "ima.validation.ima-ng.runtime_policy_hash")
 TEMPLATES = ("ima", "ima-ng", "ima-sig", "ima-buf")  # what Keylime reads
 ROUNDS = 40
-
-
-@pytest.fixture(scope="module")
-def keylime():
-    done = subprocess.run([VENV_SCRIPT], capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        pytest.fail(f"Keylime cannot be installed:\n{done.stderr[-2000:]}")
-    python = Path(done.stdout.strip()) / "bin" / "python"
-    process = subprocess.Popen(
-        [python, HERE / "keylime_oracle.py"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-
-    def judge(policy: dict, entries: list[imalog.Entry]) -> list[str]:
-        request = {"policy": policy, "lines": [imalog.ascii_line(e) for e in entries]}
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        return json.loads(process.stdout.readline())["events"]
-
-    yield judge
-    process.stdin.close()
-    process.wait(30)
 
 
 def changed(rng: random.Random, entries: list[imalog.Entry]) -> list[imalog.Entry]:
@@ -70,7 +44,7 @@ def test_lists_changed_at_random_are_judged_as_by_keylime(avow, keylime, tmp_pat
     for seed in range(ROUNDS):
         case = changed(random.Random(seed), entries) if seed else entries
         log.write_bytes(imalog.encode(case))
-        theirs = keylime(policy, case)
+        theirs = keylime.judge([imalog.ascii_line(e) for e in case], policy)["events"]
         code, ours = avow.json("policy", "test", document, "--ima-log", log)
         assert set(theirs) <= set(REFUSALS), f"seed {seed}: {Counter(theirs)}"
         assert ours["refused_total"] == len(theirs), f"seed {seed}: {ours['refused']} and {theirs}"
