@@ -29,6 +29,7 @@ void avow_boot_make_printable(char *text)
         *c = (uint8_t)*c < ' ' || *c == 0x7F ? ' ' : *c;
 }
 
+AVOW_PRINTF(3, 0)
 static const char *make_detail(struct avow_boot_run *run, int32_t pcr, const char *fmt,
                                va_list args)
 {
@@ -48,6 +49,7 @@ static const char *make_detail(struct avow_boot_run *run, int32_t pcr, const cha
     return copy ? copy : "";
 }
 
+AVOW_PRINTF(3, 0)
 static void tell(struct avow_boot_run *run, struct avow_boot_complaint *c, const char *fmt,
                  va_list args)
 {
