@@ -19,6 +19,7 @@
 
 /* --- Complaints --- */
 
+AVOW_PRINTF(3, 0)
 static void complain(struct avow_refstate_run *run, struct avow_boot_complaint *c, const char *fmt,
                      va_list args)
 {
