@@ -302,7 +302,7 @@ class Site:
         )
         return self.registrar
 
-    def start_worker(self, name: str = "w1", **settings: str) -> Proc:
+    def start_worker(self, name: str = "w1", env: dict[str, str] | None = None, **settings: str) -> Proc:
         values = {
             "worker.instance": name,
             "processing.guarantee": self.broker.guarantee,
@@ -313,6 +313,7 @@ class Site:
             f"worker {name}",
             [self.bin / "avow-worker", "--config", self.dir / "conf" / "worker.conf", *sets],
             self.folder / f"worker-{name}.log",
+            env,
         )
         return self.workers[name]
 
