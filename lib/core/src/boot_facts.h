@@ -14,7 +14,7 @@ struct avow_boot_fact { /* borrows from the log */
 };
 struct avow_boot_fact avow_boot_fact_of(const struct avow_event *e,
                                         const struct avow_event_replay *banks);
-/* EV_SEPARATOR of PFP 1.05, 10.4.1: four zeros or four ones; no error. */
+/* EV_SEPARATOR of PFP 10.4.1: four zeros or four ones; no error. */
 bool avow_boot_fact_is_separator(const struct avow_boot_fact *f);
 /* The variable, if name and GUID are covered. */
 bool avow_boot_fact_variable(const struct avow_boot_fact *f,
@@ -22,7 +22,7 @@ bool avow_boot_fact_variable(const struct avow_boot_fact *f,
 /* The text that the covered bytes are, as UTF-8: replaces what is in `out`. False: they are none,
  * or it does not fit. */
 bool avow_boot_fact_text(const struct avow_boot_fact *f, struct avow_buf *out) AVOW_MUST_CHECK;
-/* What firmware and EDK II measure into PCR 4 around a boot option: PFP 1.05, 10.4.4. */
+/* What firmware and EDK II measure into PCR 4 around a boot option: PFP 10.4.4. */
 bool avow_boot_text_is_action(struct avow_str text);
 /* Begins as no command of GRUB does, and as the file name of every kernel on a disk. */
 bool avow_boot_text_is_command_line(struct avow_str text);
