@@ -61,6 +61,10 @@ class Capture:
     def run(self) -> Path:
         return self.folder.parent
 
+    @property
+    def machine(self) -> Path:
+        return self.folder.parents[1]
+
     @cached_property
     def ima(self) -> bytes:
         return (self.folder / "ima_after" / "binary_runtime_measurements").read_bytes()
