@@ -19,29 +19,38 @@ struct avow_boot_policy {
     void *compiled;
 };
 
-static bool has_member(struct avow_bytes json, const char *name)
+/* Text that is no object has no member: its reader says so. */
+static enum avow_rc find_member(struct avow_bytes json, const char *name, bool *found)
 {
     struct avow_json j;
     struct avow_str key;
-    bool first = true, found = false;
+    bool first = true;
+    *found = false;
     avow_json_init(&j, json);
     if (avow_json_enter(&j, AVOW_JSON_OBJECT)) {
-        while (!found && avow_json_member(&j, &first, &key)) {
-            found = avow_str_eq(key, avow_str_from(name));
+        while (!*found && avow_json_member(&j, &first, &key)) {
+            *found = avow_str_eq(key, avow_str_from(name));
             (void)avow_json_skip(&j, NULL);
         }
     }
+    enum avow_rc rc = j.failed == AVOW_NOMEM ? AVOW_NOMEM : AVOW_OK;
     avow_json_deinit(&j);
-    return found;
+    return rc;
 }
 
-static const struct avow_boot_kind *kind_of(struct avow_bytes json)
+static enum avow_rc find_kind(struct avow_bytes json, const struct avow_boot_kind **out)
 {
     for (size_t i = 0; i < AVOW_ARRAY_LEN(kinds); i++) {
-        if (kinds[i] && (!kinds[i]->key || has_member(json, kinds[i]->key)))
-            return kinds[i];
+        bool found = true;
+        enum avow_rc rc = kinds[i]->key ? find_member(json, kinds[i]->key, &found) : AVOW_OK;
+        if (rc)
+            return rc;
+        if (found) {
+            *out = kinds[i];
+            return AVOW_OK;
+        }
     }
-    return NULL;
+    return AVOW_PARSE;
 }
 
 enum avow_rc avow_boot_policy_load(struct avow_bytes json, struct avow_boot_policy **out,
@@ -50,14 +59,16 @@ enum avow_rc avow_boot_policy_load(struct avow_bytes json, struct avow_boot_poli
     if (json.len > AVOW_BOOT_POLICY_MAX)
         return avow_err_set(err, AVOW_LIMIT, 0, "boot policy: more than %u bytes",
                             AVOW_BOOT_POLICY_MAX);
-    const struct avow_boot_kind *kind = kind_of(json);
-    if (!kind)
-        return avow_err_set(err, AVOW_PARSE, 0, "boot policy: not of a known kind");
+    const struct avow_boot_kind *kind = NULL;
+    enum avow_rc rc = find_kind(json, &kind);
+    if (rc)
+        return avow_err_set(err, rc, 0, "boot policy: %s",
+                            rc == AVOW_NOMEM ? "no memory" : "not of a known kind");
     struct avow_boot_policy *p = calloc(1, sizeof *p);
     if (!p)
         return avow_err_set(err, AVOW_NOMEM, 0, "boot policy: no memory");
     p->kind = kind;
-    enum avow_rc rc = kind->load(json, &p->compiled, err);
+    rc = kind->load(json, &p->compiled, err);
     if (rc) {
         free(p);
         return rc;

@@ -394,11 +394,11 @@ static enum avow_rc load(struct avow_bytes json, struct avow_refstate *p, struct
         {"kernels", read_kernels, p, true},
         {"grub_files", read_grub_files, p, false},
         ANYTHING_ELSE};
-    if (is_empty_object(json))
-        return avow_err_set(err, AVOW_PARSE, 0,
-                            "$: {} accepts every boot in Keylime; leave the policy out instead");
     p->secure_boot = true;
     enum avow_rc rc = avow_json_read_document(json, fields, AVOW_ARRAY_LEN(fields), p, err);
+    if (rc == AVOW_PARSE && is_empty_object(json))
+        return avow_err_set(err, AVOW_PARSE, 0,
+                            "$: {} accepts every boot in Keylime; leave the policy out instead");
     return rc ? rc : check(p, err);
 }
 
