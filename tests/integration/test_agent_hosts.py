@@ -839,6 +839,58 @@ def test_secure_kafka__mistake__exit_2(secure, login, what):
     assert what in host.agent.output() and len(errors_in(host.agent.output())) == 1, host.agent.output()
 
 
+# --- Somebody else under this name
+
+
+def ek_serial(host) -> str:
+    """Of the EK certificate in the host's TPM, as openssl prints it."""
+    out = host.folder / "ek.der"
+    tpm2(host, "nvread", "0x1c00002", "-C", "o", "-o", str(out))
+    number = x509.load_der_x509_certificate(out.read_bytes()).serial_number
+    return number.to_bytes((number.bit_length() + 7) // 8, "big").hex().upper()
+
+
+def test_ai8_squatter_is_seen_by_his_serial_and_refused_by_the_pinned_one(hosts):
+    squatter, genuine = hosts.new("squatter"), hosts.new("genuine")
+    serial, foreign = ek_serial(genuine), ek_serial(squatter)
+    squatter.start_agent(agent__id="web-1")
+    squatter.agent.wait_output(" registered ", 30)
+    genuine.start_agent(agent__id="web-1")
+    genuine.agent.wait_output("register.failed", 30)
+    assert "belongs to another TPM" in genuine.agent.output()
+
+    wanted = ("--ek-cert-serial", ":".join(serial[i : i + 2] for i in range(0, len(serial), 2)))
+    for more in ((), ("--trust-registrar",)):  # whoever is believed about the certificate
+        done = hosts.site.cli("agent", "add", "web-1", "--no-wait", *wanted, *more)
+        assert done.returncode == 4, done.stderr
+        said = done.stderr.lower()
+        assert f"another tpm than expected: its ek certificate has serial {foreign}, not {serial}".lower() in said, said
+        assert "avow registrar rm web-1" in said
+    assert hosts.site.cli("agent", "status", "web-1").returncode == 5  # nothing was enrolled
+    for wrong in ("0", "xyz", "-1", "1" * 65):
+        assert hosts.site.cli("agent", "add", "web-1", "--ek-cert-serial", wrong).returncode == 2, wrong
+    # Who does not know the number sees it at least.
+    done = hosts.site.cli("agent", "add", "web-1", "--no-wait", "--trust-registrar")
+    assert done.returncode == 0 and f"EK certificate serial {foreign.lower()}," in done.stderr, done.stderr
+    assert hosts.site.cli("agent", "rm", "web-1").returncode == 0
+
+    squatter.agent.stop()
+    port = free_port()
+    https_registrar(hosts.site, port).wait_output("tls=true", 20)
+    assert hosts.site.cli("registrar", "rm", "web-1", "--set", f"cli.registrar_url=https://127.0.0.1:{port}").returncode == 0
+    genuine.agent.stop()
+    genuine.start_agent()
+    genuine.agent.wait_output(" registered ", 30)
+    wait_for(lambda: hosts.site.cli("agent", "add", "web-1", "--no-wait", *wanted).returncode == 0, 30, "the genuine one")
+    # The pin lasts: an anew enrolment demands it again, another number is refused.
+    again = ("agent", "add", "web-1", "--no-wait", "--replace")
+    assert hosts.site.cli(*again).returncode == 0
+    other = hosts.site.cli(*again, "--ek-cert-serial", foreign)
+    assert other.returncode == 4 and "another TPM than expected" in other.stderr
+    newest = [r for r in topics.read(hosts.site.broker.bootstrap, "avow.enrollments") if r.key == b"web-1"][-1]
+    assert int.from_bytes(records.decode(newest.value)[1]["ek_cert_serial"], "big") == int(serial, 16)
+
+
 # --- The registrar over HTTPS
 
 

@@ -27,6 +27,10 @@ enum avow_rc avow_plan_check(const char *command, struct avow_agent_plan *o, str
     if (strlen(o->metadata) > METADATA_MAX || !avow_utf8_is_valid(avow_str_from(o->metadata)))
         return avow_err_set(err, AVOW_USAGE, 0, "%s: --metadata: not UTF-8, or more than %u bytes",
                             command, METADATA_MAX);
+    if (o->ek_cert_serial && !avow_ek_serial_parse(o->ek_cert_serial, &o->ek_serial))
+        return avow_err_set(err, AVOW_USAGE, 0,
+                            "%s: --ek-cert-serial: '%.80s' is no serial number in hex digits",
+                            command, o->ek_cert_serial);
     enum avow_rc rc = avow_allow_apply(&o->allow, true, &o->allowed, err);
     return rc ? avow_err_wrap(err, rc, "%s: --allow", command) : AVOW_OK;
 }
@@ -159,6 +163,8 @@ void avow_plan_fill(const struct avow_cli *cli, const struct avow_agent_plan *o,
         .metadata = avow_str_from(o->metadata),
     };
     avow_plan_pin(identity, names, e);
+    e->has_ek_cert_serial = o->ek_serial.len > 0;
+    e->ek_cert_serial = avow_bytes_make(o->ek_serial.bytes, o->ek_serial.len);
     memcpy(e->fleet, avow_trust_bundle(cli->trust)->fleet, sizeof e->fleet);
     e->flags = o->allowed;
     e->flags.allow_padded |= o->allow_padded;

@@ -16,6 +16,8 @@ struct avow_agent_plan {
     struct avow_opt_list allow;         /* words of AVOW_ALLOW_WORDS */
     struct avow_enroll_flags allowed;   /* what they name; set by avow_plan_check */
     const struct avow_pcr_policy *pcrs; /* what pcr_policy holds; borrowed, set by the caller */
+    const char *ek_cert_serial;         /* as typed; NULL: none is expected */
+    struct avow_ek_serial ek_serial;    /* set by avow_plan_check */
     const char *metadata;
     const char *recovery_text;
     enum avow_recovery recovery;                                    /* set by avow_plan_check */

@@ -67,6 +67,26 @@ static void note_new_keys(const struct avow_fleet_agent *a, const struct avow_en
         avow_cli_note("note: the attestation key is another one than before, in the same TPM");
 }
 
+/* Which TPM it has to be: as demanded now, or else as it was demanded before. */
+static enum avow_rc check_serial(struct avow_cli *cli, const struct avow_fleet_agent *a,
+                                 struct avow_enrollment *e, struct avow_err *err)
+{
+    const struct avow_enrollment *old = &a->enrollment;
+    if (!e->has_ek_cert_serial && avow_fleet_is_enrolled(a) && old->has_ek_cert_serial) {
+        e->has_ek_cert_serial = true;
+        e->ek_cert_serial = old->ek_cert_serial;
+    }
+    if (!e->has_ek_cert_serial)
+        return AVOW_OK;
+    enum avow_rc rc = avow_identity_check_serial(&a->identity, e->ek_cert_serial, err);
+    if (rc == AVOW_UNTRUSTED)
+        avow_cli_hint(cli,
+                      "if somebody took its name: `avow registrar rm %.*s`, then start its own "
+                      "avow-agent; a new serial number is given with --ek-cert-serial",
+                      (int)e->key.len, e->key.ptr);
+    return rc;
+}
+
 static enum avow_rc add_publish(struct avow_cli *cli, const struct avow_agent_plan *o,
                                 uint64_t *generation, struct avow_err *err)
 {
@@ -92,6 +112,9 @@ static enum avow_rc add_publish(struct avow_cli *cli, const struct avow_agent_pl
         avow_cli_note("note: without --runtime-policy nobody judges which files %s runs", o->id);
     avow_plan_fill(cli, o, &agent->identity, &names, &e);
     note_new_keys(agent, &e);
+    rc = check_serial(cli, agent, &e, err);
+    if (rc)
+        return avow_err_wrap(err, rc, "agent %s", o->id);
     rc = avow_ledger_next(cli, "enrollments", o->id,
                           agent->has_enrollment ? agent->enrollment.generation : 0,
                           avow_trust_bundle(cli->trust)->generation_floor, &e.generation, err);
@@ -154,6 +177,8 @@ enum avow_exit avow_cmd_agent_add(struct avow_cli *cli, int argc, char **argv)
         AVOW_LIST("--allow", &o.allow, "WHAT", "tolerate it; of: " AVOW_ALLOW_WORDS),
         AVOW_FLAG("--allow-padded", &o.allow_padded, "the same as --allow padded"),
         AVOW_FLAG("--strict-excludes", &o.strict_excludes, "excludes match whole paths"),
+        AVOW_TEXT("--ek-cert-serial", &o.ek_cert_serial, "HEX",
+                  "serial number that the EK certificate must have, so that it is this TPM"),
         AVOW_FLAG("--trust-registrar", &o.trust_registrar,
                   "believe the registrar's result, do not check the EK certificate here"),
         AVOW_FLAG("--replace", &o.replace, "enrol it anew if it is enrolled: generation + 1"),

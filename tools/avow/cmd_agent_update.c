@@ -428,6 +428,12 @@ static enum avow_rc change_keys(struct standing_agent *s, struct avow_err *err)
     rc = check_meant(s, err);
     if (rc)
         return rc;
+    if (s->e.has_ek_cert_serial &&
+        avow_identity_check_serial(&a->identity, s->e.ek_cert_serial, NULL)) {
+        avow_cli_note("note: the serial number of the EK certificate is not demanded any more; "
+                      "`avow agent add --replace --ek-cert-serial` demands the new one");
+        s->e.has_ek_cert_serial = false;
+    }
     avow_plan_pin(&a->identity, &s->names, &s->e);
     s->e.status = AVOW_ENROLL_STATUS_ACTIVE;
     return AVOW_OK;

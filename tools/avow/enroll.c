@@ -1,11 +1,14 @@
 #include "enroll.h"
 
 #include "avow/base/clock.h"
+#include "avow/base/hex.h"
 #include "avow/crypto/ak.h"
 #include "avow/crypto/x509.h"
 #include "avow/trust/records.h"
 #include "avow/wire/enrollment.h"
 #include "ledger.h"
+
+#include <string.h>
 
 #include "avow/base/banned.h"
 
@@ -93,13 +96,29 @@ static void hint_vendor(struct avow_cli *cli, const struct avow_buf *summary)
                   summary->len ? ": " : "", avow_conf_str(cli->conf, "cli", "ek_cert_store"));
 }
 
+/* For the operator's eyes: he may know which TPM it must be. */
+static enum avow_rc describe_unverified(const struct avow_identity *id, struct avow_buf *summary,
+                                        struct avow_err *err)
+{
+    AVOW_CLEANUP(avow_cert_free) struct avow_cert *cert = NULL;
+    if (!id->ek_certs_count)
+        return AVOW_OK;
+    enum avow_rc rc = avow_cert_from_der(id->ek_certs[0], &cert, err);
+    if (!rc)
+        rc = check_cert_key(id, cert, err);
+    if (rc)
+        return rc;
+    avow_buf_put_str(summary, "; ");
+    return describe(cert, summary, err);
+}
+
 static enum avow_rc believe_registrar(const struct avow_identity *id, struct avow_buf *summary,
                                       struct avow_err *err)
 {
     avow_buf_printf(summary, "EK judged by the registrar only (%.*s)", (int)id->trust.rule.len,
                     id->trust.rule.ptr);
     if (id->trust.trusted)
-        return AVOW_OK;
+        return describe_unverified(id, summary, err);
     return avow_err_set(err, AVOW_UNTRUSTED, 0, "the registrar does not trust the EK: %.*s",
                         (int)id->trust.detail.len, id->trust.detail.ptr);
 }
@@ -127,6 +146,51 @@ enum avow_rc avow_identity_check(struct avow_cli *cli, const struct avow_identit
     if (rc == AVOW_UNTRUSTED)
         hint_vendor(cli, summary);
     return rc;
+}
+
+bool avow_ek_serial_parse(const char *text, struct avow_ek_serial *out)
+{
+    char digits[2 * AVOW_EK_SERIAL_MAX + 1];
+    size_t n = 1;
+    digits[0] = '0'; /* for an odd number of digits */
+    for (const char *p = text + strspn(text, ":0"); *p; p++) {
+        if (*p == ':')
+            continue;
+        if (n == sizeof digits)
+            return false;
+        digits[n++] = *p;
+    }
+    size_t odd = n % 2; /* then the zero in front is one too many */
+    out->len = (n - odd) / 2;
+    return n > 1 && avow_hex_decode(out->bytes, out->len, (struct avow_str){digits + odd, n - odd});
+}
+
+enum avow_rc avow_identity_check_serial(const struct avow_identity *id, struct avow_bytes serial,
+                                        struct avow_err *err)
+{
+    AVOW_CLEANUP(avow_cert_free) struct avow_cert *cert = NULL;
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf has, wanted;
+    struct avow_ek_serial found;
+    avow_buf_init(&has, 2 * AVOW_CERT_SERIAL_MAX + 2);
+    avow_buf_init(&wanted, 2 * AVOW_EK_SERIAL_MAX + 1);
+    avow_buf_put_hex(&wanted, serial);
+    if (!id->ek_certs_count)
+        return avow_err_set(err, AVOW_UNTRUSTED, 0,
+                            "the TPM has no EK certificate; one with serial %s is expected",
+                            avow_buf_cstr(&wanted));
+    enum avow_rc rc = avow_cert_from_der(id->ek_certs[0], &cert, err);
+    if (!rc)
+        rc = check_cert_key(id, cert, err);
+    if (!rc)
+        rc = avow_cert_serial_hex(cert, &has, err);
+    if (rc)
+        return rc;
+    if (avow_ek_serial_parse(avow_buf_cstr(&has), &found) &&
+        avow_bytes_eq(avow_bytes_make(found.bytes, found.len), serial))
+        return AVOW_OK;
+    return avow_err_set(err, AVOW_UNTRUSTED, 0,
+                        "another TPM than expected: its EK certificate has serial %s, not %s",
+                        avow_buf_cstr(&has), avow_buf_cstr(&wanted));
 }
 
 enum avow_rc avow_enrollment_publish(struct avow_cli *cli, const struct avow_enrollment *e,

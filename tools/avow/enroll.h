@@ -17,6 +17,19 @@ enum avow_rc avow_identity_check(struct avow_cli *cli, const struct avow_identit
                                  bool trust_registrar, struct avow_buf *summary,
                                  struct avow_err *err) AVOW_MUST_CHECK;
 
+#define AVOW_EK_SERIAL_MAX 32u
+struct avow_ek_serial { /* of an EK certificate, without zeros in front; len 0: none */
+    uint8_t bytes[AVOW_EK_SERIAL_MAX];
+    size_t len;
+};
+/* Hex digits of either case, as labels and other programs print them: with or without colons and
+ * zeros in front. False: it is none, or 0. */
+bool avow_ek_serial_parse(const char *text, struct avow_ek_serial *out) AVOW_MUST_CHECK;
+/* The EK certificate is for this EK and has this serial number. Says nothing of who issued it.
+ * AVOW_UNTRUSTED with both numbers, AVOW_PARSE. */
+enum avow_rc avow_identity_check_serial(const struct avow_identity *id, struct avow_bytes serial,
+                                        struct avow_err *err) AVOW_MUST_CHECK;
+
 /* Names and expected qualified signers of an identity's keys. */
 struct avow_identity_names {
     struct avow_tpm_name ek_name;
