@@ -110,7 +110,7 @@ def test_machine_has_measured_something_else__untrusted(thread, own, tmp_path):
     untrusted(thread, "boot-other", "boot.pcr_mismatch")
 
 
-def test_s5_judged_again_at_each_boot__another_boot_chain_is_found(thread, own, tmp_path):
+def test_ab7_judged_again_at_each_boot__another_boot_chain_is_found(thread, own, tmp_path):
     log = uefilog.parse(LOG.read_bytes())
     copy = tmp_path / "log"
     shutil.copy(LOG, copy)

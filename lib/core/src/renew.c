@@ -208,6 +208,18 @@ static void renew_policy(struct avow_eval *ev)
     set_stale(ev);
 }
 
+/* A good outcome belongs to the values and the policy that it was found for, whichever boot they
+ * are of: a host that boots as before need not send its log. A bad one is found again. */
+static void forget_boot(struct avow_state *s)
+{
+    bool good = s->has_boot && s->boot.outcome == AVOW_OUTCOME_PASS;
+    struct avow_boot_result boot = s->boot;
+    forget_positions(s);
+    s->has_boot = good;
+    if (good)
+        s->boot = boot;
+}
+
 /* PROTOCOL R7: counters decide only what may continue. */
 static void renew_boot(struct avow_eval *ev)
 {
@@ -222,7 +234,7 @@ static void renew_boot(struct avow_eval *ev)
     ev->new_boot = ev->counters_reset || reset || (restarted && other_id);
     ev->kexec = other_id && !ev->new_boot;
     if (ev->new_boot) {
-        forget_positions(s);
+        forget_boot(s);
         drop_sticky(ev);
         s->carried = false;
         if (s->stale &&
