@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import boot
+import fold
 import footprint
 import latency
 import policies
@@ -35,7 +37,8 @@ def program(name):
 SIDES = ["", ".worker", ".cold", ".worker.cold", ".verify.cold", ".allocations", ".worker.allocations"]
 GROUPS = [
     ([k + s for k in ("P1", "P1e") for s in SIDES], program("bench_appraise")),
-    (["P2"], program("bench_fold")),
+    (fold.IDS, fold.run),
+    (boot.IDS, boot.run),
     (policies.IDS, policies.run),
     (latency.KAFKA, latency.on_kafka),
     (latency.EMBEDDED, latency.on_embedded),
