@@ -75,8 +75,13 @@ def recorded(vectors) -> list[Row]:
     ]
 
 
+RUNS: dict[str, tuple[int, dict]] = {}  # by name of the row; two tests look at them
+
+
 def run(avow, vectors, folder, row: Row) -> tuple[int, dict]:
     """A keyring without keys is how a policy of digests is judged anyway; without a policy it demands signatures."""
+    if row.name in RUNS:
+        return RUNS[row.name]
     options = []
     if row.policy != "none":
         options += ["--runtime-policy", vectors / POLICIES[row.policy]]
@@ -86,7 +91,8 @@ def run(avow, vectors, folder, row: Row) -> tuple[int, dict]:
         keys = folder / "keyring"
         keys.write_text(keyring_file(vectors))
         options += ["--keyring", keys]
-    return avow.json("ima", vectors / LISTS[row.log], *options)
+    RUNS[row.name] = avow.json("ima", vectors / LISTS[row.log], *options)
+    return RUNS[row.name]
 
 
 def take(row: Row, found: list[dict], name: str, wanted) -> list[dict]:

@@ -2,9 +2,9 @@
 #include "appraise_show.h"
 
 #include "avow/base/hex.h"
-#include "context.h"
 #include "event_show.h"
 #include "json_out.h"
+#include "table.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -290,13 +290,17 @@ static void print_quote(const struct avow_appraise_out *out, bool details)
     print_hex("PCR digest", q->pcr_digest);
 }
 
-static void print_ima(const struct avow_appraise_ima *ima, bool values)
+/* Of a list alone nothing is covered unless a value was looked for. */
+static void print_ima(const struct avow_appraise_ima *ima, bool alone)
 {
     if (!ima->judged)
         return;
-    printf("%-17s %" PRIu64 " entries (%s), %" PRIu64 " covered, %" PRIu64 " violations\n", "list",
-           ima->entries, avow_ima_list_kind_text(ima->kind), ima->covered, ima->violations);
-    for (unsigned i = 0; i < AVOW_HASH_ALG_COUNT && values; i++) {
+    printf("%-17s %" PRIu64 " entries (%s)", "list", ima->entries,
+           avow_ima_list_kind_text(ima->kind));
+    if (!alone || ima->is_covered)
+        printf(", %" PRIu64 " covered", ima->covered);
+    printf(", %" PRIu64 " violations\n", ima->violations);
+    for (unsigned i = 0; i < AVOW_HASH_ALG_COUNT && alone; i++) {
         char what[32];
         (void)snprintf(what, sizeof what, "PCR 10 %s", avow_hash_alg_text((enum avow_hash_alg)i));
         if (ima->pcr10[i].len)
@@ -304,7 +308,29 @@ static void print_ima(const struct avow_appraise_ima *ima, bool values)
     }
 }
 
-void avow_appraise_print(const struct avow_appraise_out *out, enum avow_appraise_subject subject)
+static enum avow_rc print_findings(const struct avow_appraise_out *out, struct avow_err *err)
+{
+    static const char *const titles[] = {"FINDING", "SEVERITY", "WHERE", "DETAIL"};
+    AVOW_CLEANUP_VAL(avow_table_deinit) struct avow_table t;
+    avow_table_init(&t, titles, AVOW_ARRAY_LEN(titles));
+    for (size_t i = 0; i < out->findings_count; i++) {
+        const struct avow_finding *f = &out->findings[i];
+        const struct avow_str cells[] = {f->id, f->severity, f->where, f->detail};
+        for (size_t c = 0; c < AVOW_ARRAY_LEN(cells); c++)
+            avow_table_cell(&t, "%.*s", (int)cells[c].len, cells[c].ptr);
+    }
+    enum avow_rc rc = AVOW_OK;
+    if (out->findings_count) {
+        printf("\n");
+        rc = avow_table_print(&t, false, err);
+    }
+    if (!rc && out->findings_total > out->findings_count)
+        printf("and %zu more\n", (size_t)out->findings_total - out->findings_count);
+    return rc;
+}
+
+enum avow_rc avow_appraise_print(const struct avow_appraise_out *out,
+                                 enum avow_appraise_subject subject, struct avow_err *err)
 {
     if (subject != AVOW_SUBJECT_QUOTE || out->verified || !out->pass)
         printf("%-17s %s\n", "verdict", out->pass ? "pass" : "fail");
@@ -314,12 +340,5 @@ void avow_appraise_print(const struct avow_appraise_out *out, enum avow_appraise
         print_ima(&out->ima, subject == AVOW_SUBJECT_LIST);
     if (out->boot.judged)
         printf("%-17s %zu events\n", "firmware log", out->boot.log.count);
-    for (size_t i = 0; i < out->findings_count; i++) {
-        const struct avow_finding *f = &out->findings[i];
-        avow_cli_note("%.*s (%.*s): %.*s: %.*s", (int)f->id.len, f->id.ptr, (int)f->severity.len,
-                      f->severity.ptr, (int)f->where.len, f->where.ptr, (int)f->detail.len,
-                      f->detail.ptr);
-    }
-    if (out->findings_total > out->findings_count)
-        avow_cli_note("and %zu more", (size_t)out->findings_total - out->findings_count);
+    return print_findings(out, err);
 }

@@ -10,7 +10,9 @@ enum avow_appraise_subject { AVOW_SUBJECT_EVIDENCE, AVOW_SUBJECT_LIST, AVOW_SUBJ
 
 /* Keys by subject: docs/OFFLINE.md. NULL when out of memory. */
 json_t *avow_appraise_json(const struct avow_appraise_out *out, enum avow_appraise_subject subject);
-/* The same for people: verdict and facts on standard output, findings on standard error. */
-void avow_appraise_print(const struct avow_appraise_out *out, enum avow_appraise_subject subject);
+/* The same for people: the verdict, facts, and a table of the findings. Errors: AVOW_NOMEM. */
+enum avow_rc avow_appraise_print(const struct avow_appraise_out *out,
+                                 enum avow_appraise_subject subject,
+                                 struct avow_err *err) AVOW_MUST_CHECK;
 
 #endif

@@ -185,8 +185,7 @@ static enum avow_rc run(const struct avow_cli *cli, struct appraise *a,
         return rc;
     if (cli->format == AVOW_FORMAT_JSON)
         return avow_json_document(avow_appraise_json(out, AVOW_SUBJECT_EVIDENCE), err);
-    avow_appraise_print(out, AVOW_SUBJECT_EVIDENCE);
-    return AVOW_OK;
+    return avow_appraise_print(out, AVOW_SUBJECT_EVIDENCE, err);
 }
 
 enum avow_exit avow_cmd_appraise(struct avow_cli *cli, int argc, char **argv)

@@ -102,8 +102,7 @@ static enum avow_rc run(const struct avow_cli *cli, struct ima *i, struct avow_a
         return rc;
     if (cli->format == AVOW_FORMAT_JSON)
         return avow_json_document(avow_appraise_json(out, AVOW_SUBJECT_LIST), err);
-    avow_appraise_print(out, AVOW_SUBJECT_LIST);
-    return AVOW_OK;
+    return avow_appraise_print(out, AVOW_SUBJECT_LIST, err);
 }
 
 enum avow_exit avow_cmd_ima(struct avow_cli *cli, int argc, char **argv)

@@ -64,8 +64,7 @@ static enum avow_rc run(const struct avow_cli *cli, struct quote *q, struct avow
         return rc;
     if (cli->format == AVOW_FORMAT_JSON)
         return avow_json_document(avow_appraise_json(out, AVOW_SUBJECT_QUOTE), err);
-    avow_appraise_print(out, AVOW_SUBJECT_QUOTE);
-    return AVOW_OK;
+    return avow_appraise_print(out, AVOW_SUBJECT_QUOTE, err);
 }
 
 enum avow_exit avow_cmd_quote(struct avow_cli *cli, int argc, char **argv)

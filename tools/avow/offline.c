@@ -76,9 +76,9 @@ enum avow_rc avow_offline_hex(const char *option, const char *text, uint8_t *out
     if (avow_str_starts(hex, "0x"))
         hex = (struct avow_str){hex.ptr + 2, hex.len - 2};
     *len = hex.len / 2;
-    if (hex.len % 2 || *len > cap || !avow_hex_decode(out, *len, hex))
-        return avow_err_set(err, AVOW_USAGE, 0, "%s: up to %zu hex digits are wanted", option,
-                            2 * cap);
+    if (!*len || hex.len % 2 || *len > cap || !avow_hex_decode(out, *len, hex))
+        return avow_err_set(err, AVOW_USAGE, 0, "%s: 2 to %zu hex digits are wanted, two a byte",
+                            option, 2 * cap);
     return AVOW_OK;
 }
 
@@ -133,9 +133,12 @@ static bool take_scheme(void *ctx, struct avow_str word)
 {
     struct avow_offline_demands *d = ctx;
     enum avow_sign_alg alg;
-    if (d->enrollment.sign_algs_count == AVOW_SIGN_ALG_COUNT ||
-        !avow_sign_alg_from_text(word, &alg))
+    if (!avow_sign_alg_from_text(word, &alg))
         return false;
+    for (size_t i = 0; i < d->enrollment.sign_algs_count; i++) {
+        if (d->sign_algs[i] == alg)
+            return false;
+    }
     d->sign_algs[d->enrollment.sign_algs_count++] = alg;
     return true;
 }
@@ -144,8 +147,12 @@ static bool take_hash(void *ctx, struct avow_str word)
 {
     struct avow_offline_demands *d = ctx;
     enum avow_hash_alg alg;
-    if (d->enrollment.banks_count == AVOW_HASH_ALG_COUNT || !avow_hash_alg_from_text(word, &alg))
+    if (!avow_hash_alg_from_text(word, &alg))
         return false;
+    for (size_t i = 0; i < d->enrollment.banks_count; i++) {
+        if (d->hashes[i] == alg)
+            return false;
+    }
     d->hashes[d->enrollment.banks_count++] = alg;
     return true;
 }

@@ -56,7 +56,8 @@ enum avow_rc avow_offline_demands_read(const struct avow_offline_options *o,
                                        struct avow_err *err) AVOW_MUST_CHECK;
 void avow_offline_demands_deinit(struct avow_offline_demands *d);
 
-/* Hex digits of `option`, into `out` of `cap` bytes. AVOW_USAGE. */
+/* Hex digits of `option`, into `out` of `cap` bytes. None at all are what an empty variable of a
+ * script gives, and refused. AVOW_USAGE. */
 enum avow_rc avow_offline_hex(const char *option, const char *text, uint8_t *out, size_t cap,
                               size_t *len, struct avow_err *err) AVOW_MUST_CHECK;
 /* "0,1,7" or "0-7,14" as bits. AVOW_USAGE. */

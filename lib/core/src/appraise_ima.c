@@ -244,6 +244,19 @@ static void settle(struct avow_appraisal *a)
     }
 }
 
+static void refuse_state(struct avow_appraisal *a)
+{
+    avow_appraisal_fail(a, AVOW_STATE,
+                        "the state was made by other demands or another bank: the whole list is "
+                        "needed, from entry 0");
+}
+
+/* A worker goes on then, and asks for the whole list; here nobody would judge its beginning. */
+static bool was_judged_by_others(const struct avow_eval *ev)
+{
+    return ev->next->stale && !ev->fold.from_zero && !ev->fold.into_rebase;
+}
+
 void avow_appraise_list_judge(struct avow_appraisal *a, struct avow_bytes list)
 {
     struct avow_eval *ev = &a->ev;
@@ -252,9 +265,11 @@ void avow_appraise_list_judge(struct avow_appraisal *a, struct avow_bytes list)
     if (avow_fold_begin(ev) == AVOW_FOLD_GAP) {
         judge_end(a);
         if (a->ev_out.resync.wanted)
-            avow_appraisal_fail(a, AVOW_STATE,
-                                "the state was made by other demands or another bank: the whole "
-                                "list is needed, from entry 0");
+            refuse_state(a);
+        return;
+    }
+    if (was_judged_by_others(ev)) {
+        refuse_state(a);
         return;
     }
     fold(a, list);
