@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -864,6 +865,64 @@ def test_start_and_memory_with_100_000_agents(w):
     if b"__asan_init" not in Path(r.program).read_bytes():
         assert took < 1.0 and listed < 64 * 1024, (took, listed)
     assert r.stop() == 0
+
+
+UNIT = ROOT / "deploy" / "systemd" / "avow-registrar.service"
+
+
+def tool(*words) -> str:
+    if not shutil.which(words[0]):
+        pytest.skip(f"{words[0]} is not installed")
+    done = subprocess.run([str(x) for x in words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_unit_is_accepted_and_lets_out_little(w):
+    copy = w.dir / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/usr/bin/avow-registrar", str((w.bin / "avow-registrar").resolve())))
+    tool("systemd-analyze", "verify", "--man=no", copy)
+    assert "exposure level" in tool("systemd-analyze", "security", "--offline=true", "--threshold=15", copy)
+
+
+def syscalls_of(group: str) -> set[str]:
+    out = set()
+    for line in tool("systemd-analyze", "syscall-filter", group).splitlines()[1:]:
+        word = line.strip()
+        if word.startswith("@"):
+            out |= syscalls_of(word)
+        elif word and not word.startswith("#"):
+            out.add(word)
+    return out
+
+
+def test_unit_allows_every_system_call_that_is_needed(w):
+    """Its filter is the only one there is: what it forbids must not be called, from the start to the end."""
+    allowed = set()
+    for line in UNIT.read_text().splitlines():
+        if line.startswith("SystemCallFilter="):
+            words = line.partition("=")[2]
+            groups = set().union(*(syscalls_of(g) for g in words.removeprefix("~").split()))
+            allowed = allowed - groups if words.startswith("~") else allowed | groups
+    assert {"read", "futex"} <= allowed and not {"ptrace", "mount", "setuid"} & allowed
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    r = w.registrar("traced", start=False, backup_dir=w.dir / "traced", ek_policy="cert-or-webhook", ek_check_script="/bin/true")
+    r.start(wrapper=["strace", "-D", "-f", "-o", r.dir / "calls"])
+    assert r.enrol("alice", w.tpm).status == 200
+    assert admin(r, "POST", "/backup").status == 200 and admin(r, "POST", "/store/check").status == 200
+    assert admin(r, "DELETE", "/agents/alice").status == 200
+    main = r.proc.pid
+    assert r.stop() == 0
+    end = time.monotonic() + 10
+    while not re.search(rf"^{main} +\+\+\+ exited", text := (r.dir / "calls").read_text(), re.M):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    calls = {line.split(None, 1)[1].partition("(")[0] for line in text.splitlines()}
+    calls = {c for c in calls if c.isidentifier()}  # not signals and ends
+    assert {"fdatasync", "pwrite64", "accept4", "execve", "pidfd_open"} <= calls, calls
+    as_root = {"fchown"} if os.geteuid() == 0 else set()  # SQLite keeps the owner of a database if it can
+    assert calls - allowed <= as_root, calls - allowed
 
 
 def test_privileges_are_dropped(reg, w):
