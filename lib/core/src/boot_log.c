@@ -146,9 +146,10 @@ static void judge_banks(struct judging *j, struct avow_event_replay *proven)
         enum avow_hash_alg bank = (enum avow_hash_alg)i;
         uint32_t quoted = quoted_in(j->ev, bank);
         uint32_t judged = quoted & avow_boot_pcrs(p);
-        if (judged && judge_bank(j, bank, judged) && !(demanded(p) & ~quoted) &&
+        const struct avow_event_bank *leads = replayed(j->replay, bank);
+        if (judged && judge_bank(j, bank, judged) && leads && !(demanded(p) & ~quoted) &&
             avow_pcrs_bank_is_enrolled(j->ev->in->enrollment, bank))
-            proven->banks[proven->banks_count++] = *replayed(j->replay, bank);
+            proven->banks[proven->banks_count++] = *leads;
     }
 }
 

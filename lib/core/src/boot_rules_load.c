@@ -635,7 +635,7 @@ static enum avow_rc read_numbered(struct avow_json_read *r, struct avow_str key,
 {
     struct part *p = out;
     uint64_t n;
-    uint8_t pcr;
+    uint8_t pcr = 0;
     if (!avow_num_parse_u64(key, UINT32_MAX, &n))
         return avow_json_refuse(r, AVOW_PARSE, "not a PCR");
     enum avow_rc rc = read_pcr_number(r, (uint32_t)n, &pcr);
