@@ -425,6 +425,103 @@ static void test_AP7__forged_key_in_the_tail__ima_pcr_mismatch(void **state)
     rig_expect_status(&r, AVOW_STATUS_UNTRUSTED);
 }
 
+#define KEY_AT 1u /* boot_aggregate, the key, and two files that it signed */
+#define TAIL_END 4u
+
+/* values[n]: PCR 10 after n entries. With `forged` the list tells of a key that nobody loaded. */
+static void make_tail(bool forged, uint8_t values[TAIL_END + 1][64])
+{
+    uint8_t *pcr10 = r.pcr[r.bank][10];
+    memcpy(values[1], pcr10, 64);
+    measure_buffer(".ima", avow_buf_bytes(&ec_pem));
+    if (forged)
+        memcpy(pcr10, values[1], 64);
+    memcpy(values[2], pcr10, 64);
+    run_signed("/bin/one", &ec_v2);
+    memcpy(values[3], pcr10, 64);
+    run_signed("/bin/two", &ec_v2);
+    memcpy(values[4], pcr10, 64);
+}
+
+/* The whole list, and a quote of its first `cut` entries. */
+static void judge_cut(size_t cut, uint8_t values[TAIL_END + 1][64])
+{
+    struct rig_shot *s = rig_take(&r);
+    s->has_pcr10 = true;
+    memcpy(s->pcr10, values[cut], 64);
+    rig_seal(&r, s);
+    rig_expect_accepted(&r, s);
+    r.next = r.log_count;
+    rig_tick(&r);
+}
+
+static void start_tail(bool forged, uint8_t values[TAIL_END + 1][64])
+{
+    teardown(NULL);
+    setup(NULL);
+    allow_buffer("keyrings", ".ima", avow_buf_bytes(&ec_pem), "");
+    make_tail(forged, values);
+}
+
+/* Wherever the quote falls, it proves what is before it, and the key and the files behind the key
+ * only together. */
+static void test_AP7__every_cut_of_a_genuine_list__is_proven_up_to_there(void **state)
+{
+    (void)state;
+    uint8_t values[TAIL_END + 1][64];
+    for (size_t cut = 1; cut <= TAIL_END; cut++) {
+        start_tail(false, values);
+        judge_cut(cut, values);
+        RIG_EXPECT_NO_FINDINGS(&r);
+        rig_expect_status(&r, AVOW_STATUS_TRUSTED);
+        assert_int_equal(r.state.ima.proven_count, cut);
+        assert_int_equal(r.transition.verdict.boot.ima_entries, cut);
+        rig_attest(&r);
+        expect_trusted();
+        assert_int_equal(r.state.ima.proven_count, TAIL_END);
+    }
+}
+
+/* Nothing behind a key that was made up is ever proven, and the host is found out. */
+static void test_AP7__every_cut_of_a_list_with_a_forged_key__is_refuted(void **state)
+{
+    (void)state;
+    uint8_t values[TAIL_END + 1][64];
+    for (size_t cut = 1; cut <= TAIL_END; cut++) {
+        start_tail(true, values);
+        judge_cut(cut, values);
+        assert_true(!r.state.has_ima || r.state.ima.proven_count <= KEY_AT);
+        uint64_t as_of = r.state.as_of.epoch; /* of what is before the key, or none */
+        for (unsigned round = 0; round < 2; round++) {
+            rig_attest(&r); /* the value that the TPM really has */
+            rig_expect_as_of(&r, as_of);
+            assert_true(!r.state.has_ima || r.state.ima.proven_count <= KEY_AT);
+            rig_tick(&r);
+        }
+        rig_expect_status(&r, AVOW_STATUS_UNTRUSTED);
+        assert_true(avow_str_is(r.state.findings[0].id, "ima.pcr_mismatch"));
+    }
+}
+
+/* Or it tells the truth after all, from the beginning: there the key is not. */
+static void test_AP7__forged_key_then_the_true_list__files_are_judged_without_it(void **state)
+{
+    (void)state;
+    uint8_t values[TAIL_END + 1][64];
+    start_tail(true, values);
+    judge_cut(KEY_AT, values);
+    rig_expect_status(&r, AVOW_STATUS_TRUSTED); /* of the entries before the key */
+    r.next = 0;
+    struct rig_shot *s = rig_take(&r);
+    for (size_t i = KEY_AT; i + 1 < s->log_count; i++)
+        s->log[i] = s->log[i + 1];
+    s->log_count--;
+    rig_seal(&r, s);
+    rig_expect_accepted(&r, s);
+    rig_expect_findings(&r, "ima.digest_unknown", "ima.digest_unknown", NULL);
+    rig_expect_status(&r, AVOW_STATUS_UNTRUSTED);
+}
+
 static void test_learned__over_several_parts__counts_in_later_parts(void **state)
 {
     (void)state;
@@ -716,6 +813,9 @@ int main(void)
         TEST(test_learned__digest_of_another_buffer__is_a_finding_and_no_key),
         TEST(test_AP7__key_in_the_unproven_tail__proves_nothing),
         TEST(test_AP7__forged_key_in_the_tail__ima_pcr_mismatch),
+        TEST(test_AP7__every_cut_of_a_genuine_list__is_proven_up_to_there),
+        TEST(test_AP7__every_cut_of_a_list_with_a_forged_key__is_refuted),
+        TEST(test_AP7__forged_key_then_the_true_list__files_are_judged_without_it),
         TEST(test_learned__over_several_parts__counts_in_later_parts),
         TEST(test_learned__more_than_are_kept__is_a_finding),
         TEST(test_buffer__listed_or_not__by_its_digest),
