@@ -5,6 +5,7 @@
 #include "avow/base/file.h"
 #include "cmd_policy_boot.h"
 #include "event_show.h"
+#include "event_yaml.h"
 #include "json_out.h"
 
 #include <stdlib.h>
@@ -36,7 +37,20 @@ static enum avow_rc judge(const char *file, struct avow_event_report *r, struct 
     return rc ? rc : avow_event_report_judge(r, policy, arena, err);
 }
 
-static enum avow_rc show(const struct avow_cli *cli, const char *file, const char *policy,
+struct wanted {
+    const char *policy; /* NULL: none */
+    bool as_tpm2_tools;
+};
+
+static enum avow_rc print(const struct avow_cli *cli, const struct wanted *wanted,
+                          const struct avow_event_report *r, struct avow_err *err)
+{
+    if (!wanted->as_tpm2_tools)
+        return avow_event_report_print(r, cli->format == AVOW_FORMAT_WIDE, err);
+    return r->refused[0] ? AVOW_OK : avow_event_yaml_print(&r->log, &r->replay, err);
+}
+
+static enum avow_rc show(const struct avow_cli *cli, const char *file, const struct wanted *wanted,
                          bool *complaints, struct avow_err *err)
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf log;
@@ -45,23 +59,26 @@ static enum avow_rc show(const struct avow_cli *cli, const char *file, const cha
     avow_arena_init(&arena, AVOW_BOOT_DETAILS_MAX);
     enum avow_rc rc = read_log(file, &log, &r, err);
     if (!rc)
-        rc = judge(policy, &r, &arena, err);
+        rc = judge(wanted->policy, &r, &arena, err);
     if (rc)
         return rc;
     *complaints = r.complaints_count > 0;
     if (cli->format == AVOW_FORMAT_JSON)
         return avow_json_document(avow_event_report_json(&r), err);
-    rc = avow_event_report_print(&r, cli->format == AVOW_FORMAT_WIDE, err);
+    rc = print(cli, wanted, &r, err);
     avow_event_report_note(&r);
     return rc;
 }
 
 enum avow_exit avow_cmd_eventlog(struct avow_cli *cli, int argc, char **argv)
 {
-    const char *policy = NULL;
+    struct wanted wanted = {.policy = NULL};
+    const char *format = NULL;
     const struct avow_opt opts[] = {
-        AVOW_TEXT("--boot-policy", &policy, "FILE", "judge the log by this policy, too"),
-        AVOW_TEXT("--refstate", &policy, "FILE", "the same; usual for Keylime's reference state")};
+        AVOW_TEXT("--boot-policy", &wanted.policy, "FILE", "judge the log by this policy, too"),
+        AVOW_TEXT("--refstate", &wanted.policy, "FILE",
+                  "the same; usual for Keylime's reference state"),
+        AVOW_TEXT("--format", &format, "tpm2-tools", "print the log as tpm2_eventlog does")};
     const struct avow_command command = {
         .name = "eventlog",
         .words = "FILE",
@@ -81,8 +98,13 @@ enum avow_exit avow_cmd_eventlog(struct avow_cli *cli, int argc, char **argv)
     if (!avow_command_begin(cli, &command, argc, argv, pos, &code))
         return code;
     struct avow_err err = {.rc = AVOW_OK};
+    wanted.as_tpm2_tools = format != NULL;
+    if (format && (!avow_cstr_eq(format, "tpm2-tools") || cli->format == AVOW_FORMAT_JSON)) {
+        (void)avow_err_set(&err, AVOW_USAGE, 0, "--format is tpm2-tools, and not with --json");
+        return avow_cli_fail(cli, AVOW_USAGE, &err);
+    }
     bool complaints = false;
-    enum avow_rc rc = show(cli, pos[0], policy, &complaints, &err);
+    enum avow_rc rc = show(cli, pos[0], &wanted, &complaints, &err);
     if (rc)
         return avow_cli_fail(cli, rc, &err);
     return complaints ? AVOW_EXIT_UNTRUSTED : AVOW_EXIT_OK;
