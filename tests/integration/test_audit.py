@@ -1,9 +1,11 @@
-"""`avow verdict audit` on a real Kafka: what workers said is said again by whoever has the records (PROTOCOL R17)."""
+"""`avow verdict audit` and `avow policy test --against evidence` on a real Kafka: what workers said is said again by
+whoever has the records, and what they would say of another policy before it is there (PROTOCOL R17)."""
 
 import json
 
 from avowtest.field import Field
 from avowtest.forge import seal
+from avowtest.site import runtime_policy
 
 from conftest import GOOD, sha256
 
@@ -67,3 +69,47 @@ def test_results_that_are_older_than_asked_for__left_out(thread):
     thread.trusted("quiet")
     code, said, err = audit(thread, "quiet", "--since", "1ms")
     assert code == 0 and said["results"] == [], (said, err)
+
+
+def rehearse(thread, policy: dict, *options: str) -> tuple[int, dict, str]:
+    path = thread.site.folder / "proposed.json"
+    path.write_text(json.dumps(policy))
+    done = thread.site.cli("policy", "test", path, "--against", "evidence", "--name", "rehearsed", "--json", *options)
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+def test_rehearsal__says_whom_a_policy_would_change_and_changes_nobody(thread):
+    thread.site.push_policy("rehearsed", runtime_policy(GOOD))
+    hosts = [thread.host(name, policy="rehearsed") for name in ("actor", "extra")]
+    for name in ("actor", "extra"):
+        thread.trusted(name)
+    hosts[0].ima("add", "/usr/bin/two", GOOD["/usr/bin/two"][0])
+    thread.trusted("actor", thread.last_epoch("actor"))
+    narrower = runtime_policy({"/usr/bin/one": GOOD["/usr/bin/one"]})
+    code, said, err = rehearse(thread, narrower)
+    assert (code, said["agents"], said["judged"], said["changed"]) == (4, 2, 2, 1), (said, err)
+    by_name = {r["agent"]: r for r in said["results"]}
+    assert (by_name["actor"]["now"], by_name["actor"]["proposed"]) == ("trusted", "untrusted")
+    assert "/usr/bin/two" in by_name["actor"]["finding"]
+    assert not by_name["extra"]["changes"]
+    code, said, err = rehearse(thread, narrower, "--agent", "extra")
+    assert (code, said["agents"], said["changed"]) == (0, 1, 0), (said, err)
+    code, said, err = rehearse(thread, runtime_policy({**GOOD, "/usr/bin/three": [sha256(b"three")]}))
+    assert (code, said["changed"]) == (0, 0), (said, err)
+    # Nobody was asked or told anything.
+    assert thread.events("actor") == thread.events("extra") == []
+    assert thread.trusted("actor", thread.last_epoch("actor"))
+
+
+def test_rehearsal_of_what_nobody_names__not_found(thread):
+    path = thread.site.folder / "unused.json"
+    path.write_text(json.dumps(runtime_policy(GOOD)))
+    done = thread.site.cli("policy", "test", path, "--against", "evidence", "--name", "unused")
+    assert done.returncode == 5 and "names the policy unused" in done.stderr, done.stderr
+
+
+def test_rehearsal_of_what_is_no_policy__its_error(thread):
+    path = thread.site.folder / "broken.json"
+    path.write_text("{}")
+    done = thread.site.cli("policy", "test", path, "--against", "evidence", "--name", "good")
+    assert done.returncode == 1 and "broken.json" in done.stderr, done.stderr

@@ -9,6 +9,7 @@
 #include "json_out.h"
 #include "policy_facts.h"
 #include "policy_kinds.h"
+#include "policy_rehearse.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -321,6 +322,7 @@ static enum avow_rc test_report(const struct avow_cli *cli, struct test *t,
 
 struct test_opts {
     const char *log, *path, *digest, *kind, *uefi_log;
+    const char *against, *name, *agent; /* a rehearsal */
     bool strict;
 };
 
@@ -366,15 +368,50 @@ static enum avow_rc test_runtime(const struct avow_cli *cli, const char *file,
     return rc;
 }
 
+struct test_run { /* one run of the command */
+    const char *file;
+    const struct test_opts *o;
+    enum avow_policy_kind kind;
+};
+
+static enum avow_rc run_test(struct avow_cli *cli, const struct test_run *t, bool *ok,
+                             struct avow_err *err)
+{
+    if (t->o->against) {
+        struct avow_rehearsal r = {t->file, t->o->name, t->kind, t->o->agent};
+        return avow_policy_rehearse(cli, &r, ok, err);
+    }
+    if (t->o->uefi_log)
+        return avow_boot_test(cli, t->file, t->o->uefi_log, ok, err);
+    return t->kind == AVOW_POLICY_KIND_RUNTIME ? test_runtime(cli, t->file, t->o, ok, err)
+                                               : test_other(t->file, t->kind, err);
+}
+
 /* What is wrong with the options, or NULL. */
 static const char *test_usage(const struct test_opts *o, enum avow_policy_kind kind)
 {
+    if (o->against && !avow_cstr_eq(o->against, "evidence"))
+        return "--against: only 'evidence'";
+    if (o->against && (!o->name || o->log || o->path || o->uefi_log))
+        return "--against needs --name, and judges no file";
+    if (!o->against && (o->name || o->agent))
+        return "--name and --agent need --against";
     bool boot = kind == AVOW_POLICY_KIND_BOOT || kind == AVOW_POLICY_KIND_REFSTATE;
     if (kind != AVOW_POLICY_KIND_RUNTIME && (o->log || o->path))
         return "only a runtime policy judges lists and paths";
     if (o->uefi_log && !boot)
         return "only a boot policy judges firmware logs";
     return o->digest && !o->path ? "--digest needs --path" : NULL;
+}
+
+/* Only a rehearsal has a use for the configuration. */
+static bool asks_a_broker(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (avow_str_starts(avow_str_from(argv[i]), "--against"))
+            return true;
+    }
+    return false;
 }
 
 enum avow_exit avow_cmd_policy_test(struct avow_cli *cli, int argc, char **argv)
@@ -387,18 +424,24 @@ enum avow_exit avow_cmd_policy_test(struct avow_cli *cli, int argc, char **argv)
         AVOW_FLAG("--strict-excludes", &o.strict, "as enrolments with strict_excludes do"),
         AVOW_TEXT("--uefi-log", &o.uefi_log, "FILE", "judge this firmware log by a boot policy"),
         AVOW_TEXT("--kind", &o.kind, "KIND",
-                  "of the policy: runtime, or boot with --uefi-log; others are only read")};
+                  "of the policy: runtime, or boot with --uefi-log; others are only read"),
+        AVOW_TEXT("--against", &o.against, "evidence",
+                  "rehearsal: judge what Kafka still has of the agents"),
+        AVOW_TEXT("--name", &o.name, "NAME", "whose enrolments name this policy"),
+        AVOW_TEXT("--agent", &o.agent, "ID", "of this agent only")};
     const struct avow_command command = {
         .name = "policy test",
         .words = "FILE",
         .about = "Reads a policy as workers would, and judges a measurement list, a path or a "
                  "firmware log by it.\nNothing proves the list or the log here. Exit codes: 0 all "
-                 "is allowed, 4 something is not.",
+                 "is allowed, 4 something is not.\n\nWith --against evidence the policy takes the "
+                 "place of the one of that name, before it is pushed:\nthe evidence that is "
+                 "recorded is appraised by both. Exit code 4: an agent would change its status.",
         .opts = opts,
         .n_opts = AVOW_ARRAY_LEN(opts),
         .min_words = 1,
         .max_words = 1,
-        .offline = true};
+        .offline = !asks_a_broker(argc, argv)};
     const char *pos[AVOW_COMMAND_WORDS_MAX] = {NULL};
     enum avow_policy_kind kind;
     enum avow_exit code;
@@ -417,9 +460,7 @@ enum avow_exit avow_cmd_policy_test(struct avow_cli *cli, int argc, char **argv)
         (void)avow_err_set(&err, AVOW_USAGE, 0, "policy test: %s", wrong);
         return avow_cli_usage(command.name, &err);
     }
-    enum avow_rc rc = o.uefi_log ? avow_boot_test(cli, pos[0], o.uefi_log, &ok, &err)
-                      : kind == AVOW_POLICY_KIND_RUNTIME ? test_runtime(cli, pos[0], &o, &ok, &err)
-                                                         : test_other(pos[0], kind, &err);
+    enum avow_rc rc = run_test(cli, &(struct test_run){pos[0], &o, kind}, &ok, &err);
     if (rc)
         return avow_cli_fail(cli, rc, &err);
     return ok ? AVOW_EXIT_OK : AVOW_EXIT_UNTRUSTED;

@@ -8,16 +8,13 @@
 #include "avow/core/findings.h"
 #include "avow/trust/proof.h"
 #include "avow/trust/records.h"
-#include "avow/wire/enrollment.h"
 #include "agent_show.h"
 #include "fleet.h"
 #include "json_out.h"
-#include "policies.h"
-#include "policy_kinds.h"
+#include "policy_shelf.h"
 #include "reader.h"
 #include "replay.h"
 #include "table.h"
-#include "trust_view.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,147 +37,32 @@ struct audit {
     const char *id;
     uint64_t since_ms; /* of how long ago; 0: all */
     struct avow_arena arena;
-    struct avow_enrollment enrollment;
+    struct avow_fleet fleet;
+    const struct avow_enrollment *enrollment; /* of fleet */
     uint8_t enrollment_sha256[32];
     uint64_t comparable_ms; /* claims from before belong to another enrolment or policy */
-    struct avow_eval_policy policy;
-    struct avow_head_ref heads[4];
-    struct avow_runtime_policy *runtime;
-    struct avow_boot_policy *boot;
-    struct avow_ima_keys *keys;
-    struct avow_severity *severity;
+    struct avow_policy_shelf shelf;
+    struct avow_shelf_policy policies;
     struct claim *claims;
     size_t claims_count;
     uint64_t not_comparable, timers; /* claims that are left out */
-    struct avow_replay_out replay;
+    struct avow_replay_subject replay;
 };
-
-/* --- The policies that the enrolment names --- */
-
-static enum avow_rc load_runtime(struct audit *a, struct avow_bytes text, struct avow_err *err)
-{
-    enum avow_rc rc = avow_runtime_policy_load(text, &a->runtime, err);
-    a->policy.runtime = a->runtime;
-    return rc;
-}
-
-static enum avow_rc load_boot(struct audit *a, struct avow_bytes text, struct avow_err *err)
-{
-    enum avow_rc rc = avow_boot_policy_load(text, &a->boot, err);
-    a->policy.boot = a->boot;
-    a->policy.boot_sha256 = a->heads[a->policy.heads_count].sha256;
-    return rc;
-}
-
-static enum avow_rc load_keys(struct audit *a, struct avow_bytes text, struct avow_err *err)
-{
-    enum avow_rc rc = avow_ima_keys_load(text, &a->keys, err);
-    a->policy.keys = a->keys;
-    return rc;
-}
-
-static enum avow_rc load_severity(struct audit *a, struct avow_bytes text, struct avow_err *err)
-{
-    enum avow_rc rc = avow_severity_load(text, &a->severity, err);
-    a->policy.severity = a->severity;
-    return rc;
-}
-
-typedef enum avow_rc (*load_fn)(struct audit *a, struct avow_bytes text, struct avow_err *err);
-
-static const struct avow_policy_entry *entry_of(const struct avow_policy_list *l,
-                                                const struct avow_policy_ref *ref)
-{
-    if (ref->has_name)
-        return avow_policy_list_find(l, ref->name);
-    for (size_t i = 0; i < l->count; i++) {
-        if (avow_ct_eq(l->items[i].head.sha256, ref->sha256, sizeof ref->sha256))
-            return &l->items[i];
-    }
-    return NULL;
-}
-
-static enum avow_rc use_policy(struct audit *a, const struct avow_policy_list *l,
-                               const struct avow_policy_ref *ref, load_fn load,
-                               struct avow_err *err)
-{
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
-    avow_buf_init(&text, AVOW_POLICY_MAX);
-    const struct avow_policy_entry *e = entry_of(l, ref);
-    if (!e || avow_policy_entry_is_removed(e))
-        return avow_err_set(err, AVOW_STATE, 0,
-                            "a policy that the enrolment names is not on topic "
-                            "policies: %.*s",
-                            (int)ref->name.len, ref->name.ptr ? ref->name.ptr : "");
-    struct avow_head_ref *h = &a->heads[a->policy.heads_count];
-    memcpy(h->sha256, e->head.sha256, sizeof h->sha256);
-    if (ref->has_name) {
-        h->name = avow_arena_str(&a->arena, e->name);
-        h->generation = e->head.generation;
-        a->comparable_ms =
-            a->comparable_ms > e->head.issued_ms ? a->comparable_ms : e->head.issued_ms;
-    }
-    enum avow_rc rc = avow_policy_document_read(a->cli, &e->head, &text, err);
-    if (!rc)
-        rc = avow_policy_unwrap(&text, NULL, err);
-    if (!rc)
-        rc = load(a, avow_buf_bytes(&text), err);
-    a->policy.heads_count++;
-    return rc;
-}
-
-static enum avow_rc load_policies(struct audit *a, struct avow_err *err)
-{
-    const struct avow_enrollment *e = &a->enrollment;
-    const struct {
-        bool has;
-        const struct avow_policy_ref *ref;
-        load_fn load;
-    } uses[] = {{e->has_runtime_policy, &e->runtime_policy, load_runtime},
-                {e->has_boot_policy, &e->boot_policy, load_boot},
-                {e->has_verify_keys, &e->verify_keys, load_keys},
-                {e->has_severity, &e->severity, load_severity}};
-    struct avow_policy_list list;
-    enum avow_rc rc = avow_policy_list_read(a->cli, &list, err);
-    a->policy.heads = a->heads;
-    for (size_t i = 0; i < AVOW_ARRAY_LEN(uses) && !rc; i++)
-        rc = uses[i].has ? use_policy(a, &list, uses[i].ref, uses[i].load, err) : AVOW_OK;
-    avow_policy_list_deinit(&list);
-    return rc;
-}
 
 /* --- The enrolment --- */
 
-static enum avow_rc on_enrollment(void *arg, const struct avow_bus_msg *msg, struct avow_err *err)
-{
-    struct audit *a = arg;
-    struct avow_enrollment e;
-    struct avow_record_in in = {
-        .kafka_key = msg->key, .value = msg->value, .partition = msg->partition};
-    struct avow_str key = {(const char *)msg->key.ptr, msg->key.len};
-    if (msg->value_null || !avow_str_is(key, a->id) || avow_reader_at_home(a->cli, msg, NULL))
-        return AVOW_OK;
-    struct avow_bytes copy = avow_arena_bytes(&a->arena, msg->value);
-    if (!copy.ptr)
-        return avow_err_set(err, AVOW_NOMEM, 0, "enrolment");
-    in.value = copy;
-    if (avow_open_enrollment(a->cli->trust, &in, &a->arena, &e, NULL) ||
-        e.generation <= a->enrollment.generation)
-        return AVOW_OK;
-    a->enrollment = e;
-    avow_proof_content_sha256(copy, a->enrollment_sha256);
-    a->comparable_ms = e.issued_ms;
-    return AVOW_OK;
-}
-
 static enum avow_rc find_enrollment(struct audit *a, struct avow_err *err)
 {
-    enum avow_rc rc = avow_read_topic(a->cli, "enrollments", a->id, on_enrollment, a, err);
+    enum avow_rc rc = avow_fleet_read(a->cli, AVOW_FLEET_ENROLLMENTS, a->id, &a->fleet, err);
     if (rc)
         return rc;
-    if (!a->enrollment.generation || a->enrollment.status != AVOW_ENROLL_STATUS_ACTIVE ||
-        !a->enrollment.has_ak_public)
+    avow_fleet_warn(&a->fleet);
+    const struct avow_fleet_agent *agent = avow_fleet_find(&a->fleet, a->id);
+    if (!agent || !avow_fleet_is_enrolled(agent) || !agent->enrollment.has_ak_public)
         return avow_err_set(err, AVOW_NOTFOUND, 0, "%.128s is not enrolled", a->id);
+    a->enrollment = &agent->enrollment;
+    avow_proof_content_sha256(agent->enrollment_record, a->enrollment_sha256);
+    a->comparable_ms = agent->enrollment.issued_ms;
     return AVOW_OK;
 }
 
@@ -233,11 +115,12 @@ static enum avow_rc add_claim(struct audit *a, const char *kind, int64_t offset,
 
 static bool is_of_these_policies(const struct audit *a, const struct avow_verdict *v)
 {
+    const struct avow_eval_policy *now = &a->policies.policy;
     if (!avow_ct_eq(v->enrollment_sha256, a->enrollment_sha256, sizeof v->enrollment_sha256) ||
-        v->heads_count != a->policy.heads_count)
+        v->heads_count != now->heads_count)
         return false;
     for (size_t i = 0; i < v->heads_count; i++) {
-        if (!avow_ct_eq(v->heads[i].sha256, a->heads[i].sha256, sizeof v->heads[i].sha256))
+        if (!avow_ct_eq(v->heads[i].sha256, now->heads[i].sha256, sizeof v->heads[i].sha256))
             return false;
     }
     return !v->flags.stale && !v->flags.carried;
@@ -299,9 +182,11 @@ static enum avow_rc on_revocation(void *arg, const struct avow_bus_msg *msg, str
 
 /* --- What is said now --- */
 
-static enum avow_rc on_state(void *arg, const struct avow_state *s, struct avow_err *err)
+static enum avow_rc on_state(void *arg, const struct avow_replay_subject *subject,
+                             const struct avow_state *s, struct avow_err *err)
 {
     struct audit *a = arg;
+    (void)subject;
     struct said said = {s->status, s->has_as_of ? s->as_of.epoch : 0, s->findings,
                         s->findings_count};
     for (size_t i = 0; i < a->claims_count; i++) {
@@ -339,7 +224,7 @@ static struct sums sum(const struct audit *a)
 
 static void print_people(const struct audit *a, const struct sums *s)
 {
-    const struct avow_replay_out *r = &a->replay;
+    const struct avow_replay_subject *r = &a->replay;
     char at[32];
     avow_clock_format(at, r->first_ms);
     if (r->appraised)
@@ -365,7 +250,7 @@ static void print_people(const struct audit *a, const struct sums *s)
 
 static enum avow_rc print_json(const struct audit *a, const struct sums *s, struct avow_err *err)
 {
-    const struct avow_replay_out *r = &a->replay;
+    const struct avow_replay_subject *r = &a->replay;
     json_t *results = json_array();
     for (size_t i = 0; i < a->claims_count; i++) {
         const struct claim *c = &a->claims[i];
@@ -386,23 +271,23 @@ static enum avow_rc print_json(const struct audit *a, const struct sums *s, stru
 
 static enum avow_rc run(struct audit *a, struct avow_err *err)
 {
-    enum avow_rc rc = avow_cli_trust(a->cli, err);
+    enum avow_rc rc = find_enrollment(a, err);
     if (!rc)
-        rc = find_enrollment(a, err);
+        rc = avow_policy_shelf_init(&a->shelf, a->cli, err);
     if (!rc)
-        rc = load_policies(a, err);
+        rc = avow_policy_shelf_resolve(&a->shelf, a->enrollment, false, &a->policies, err);
+    a->comparable_ms = avow_max_u64(a->comparable_ms, a->policies.issued_ms);
     if (!rc)
         rc = avow_read_topic(a->cli, "verdicts", a->id, on_verdict, a, err);
     if (!rc)
         rc = avow_read_topic(a->cli, "revocations", a->id, on_revocation, a, err);
     if (rc)
         return rc;
-    struct avow_replay_in in = {.cli = a->cli,
-                                .id = a->id,
-                                .enrollment = &a->enrollment,
-                                .enrollment_sha256 = a->enrollment_sha256,
-                                .policy = &a->policy};
-    return avow_replay_run(&in, on_state, a, &a->replay, err);
+    a->replay = (struct avow_replay_subject){.id = a->id,
+                                             .enrollment = a->enrollment,
+                                             .enrollment_sha256 = a->enrollment_sha256,
+                                             .policy = &a->policies.policy};
+    return avow_replay_run(a->cli, &a->replay, 1, on_state, a, err);
 }
 
 static enum avow_exit finish(struct audit *a, struct avow_err *err)
@@ -457,10 +342,8 @@ enum avow_exit avow_cmd_verdict_audit(struct avow_cli *cli, int argc, char **arg
     enum avow_rc rc = a.claims ? run(&a, &err) : avow_err_set(&err, AVOW_NOMEM, 0, "results");
     code = rc ? avow_cli_fail(cli, rc, &err) : finish(&a, &err);
     free(a.claims);
-    avow_runtime_policy_free(a.runtime);
-    avow_boot_policy_free(a.boot);
-    avow_ima_keys_free(a.keys);
-    avow_severity_free(a.severity);
+    avow_policy_shelf_deinit(&a.shelf);
+    avow_fleet_deinit(&a.fleet);
     avow_arena_deinit(&a.arena);
     return code;
 }

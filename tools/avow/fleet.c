@@ -185,6 +185,7 @@ static enum avow_rc decode_agent(struct avow_fleet *f, const struct avow_map_ent
                                    .has_identity = i->ptr != NULL,
                                    .has_enrollment = n->ptr != NULL,
                                    .has_verdict = v->ptr != NULL,
+                                   .enrollment_record = avow_bytes_make(n->ptr, n->len),
                                    .verdict_record = avow_bytes_make(v->ptr, v->len)};
     if (i->ptr)
         rc = avow_identity_decode(avow_bytes_make(i->ptr, i->len), &f->arena, &a->identity, err);

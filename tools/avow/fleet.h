@@ -20,7 +20,7 @@ struct avow_fleet_agent { /* the newest record of each kind */
     struct avow_identity identity;
     struct avow_enrollment enrollment;
     struct avow_verdict verdict;
-    struct avow_bytes verdict_record; /* as read */
+    struct avow_bytes enrollment_record, verdict_record; /* as read */
 };
 struct avow_fleet {
     struct avow_map slots;           /* id -> the newest records, undecoded */

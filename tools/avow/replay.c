@@ -1,4 +1,4 @@
-/* replay.c - see replay.h. Two passes: the markers of the agent's partition, then its evidence. */
+/* replay.c - see replay.h. Two passes of each partition: markers, then evidence. */
 #include "replay.h"
 
 #include "avow/core/transition.h"
@@ -19,6 +19,7 @@
 
 #define MARKERS_MAX 2000000u /* seven days of epochs of one second, and twins */
 #define STATE_MAX (64u * 1024u)
+#define ARENA_MAX (64u * 1024u * 1024u)
 
 struct marker { /* signatures cost more than all the rest: checked when it is asked for */
     uint64_t epoch;
@@ -26,15 +27,9 @@ struct marker { /* signatures cost more than all the rest: checked when it is as
     uint8_t *record; /* owned */
     size_t len;
 };
-struct replay {
-    const struct avow_replay_in *in;
-    struct avow_replay_out *out;
-    avow_replay_fn fn;
-    void *arg;
-    struct marker *markers; /* in the order of the topic */
-    size_t count, cap;
+struct seat { /* what is known of a subject while its partition is read */
+    struct avow_replay_subject *s;
     struct avow_ak *ak;
-    struct avow_arena arena; /* of one record */
     /* The state, and the one before, which the next one borrows from until it is encoded. */
     struct {
         struct avow_arena arena;
@@ -43,6 +38,17 @@ struct replay {
     size_t now; /* of kept */
     struct avow_state state;
     bool begun;
+};
+struct replay { /* of one partition */
+    struct avow_cli *cli;
+    int32_t partition;
+    avow_replay_fn fn;
+    void *arg;
+    struct marker *markers; /* in the order of the topic */
+    size_t count, cap;
+    struct seat *seats; /* in order of ids */
+    size_t seats_count;
+    struct avow_arena arena; /* of one record */
 };
 
 /* --- Markers --- */
@@ -93,9 +99,9 @@ static bool find_marker(struct replay *r, const struct avow_body *b, struct avow
         const struct marker *k = &r->markers[i];
         struct avow_record_in in = {.kafka_key = avow_bytes_make(key.ptr, key.len),
                                     .value = avow_bytes_make(k->record, k->len),
-                                    .partition = r->out->partition};
+                                    .partition = r->partition};
         if (k->epoch == b->epoch && avow_ct_eq(k->tag, b->marker_tag, sizeof k->tag))
-            return avow_open_marker(r->in->cli->trust, &in, &r->arena, out, NULL) == AVOW_OK;
+            return avow_open_marker(r->cli->trust, &in, &r->arena, out, NULL) == AVOW_OK;
     }
     return false;
 }
@@ -110,16 +116,17 @@ struct decoded {
     struct avow_marker marker;
 };
 
-static bool decode(struct replay *r, struct avow_bytes value, struct decoded *d)
+static bool decode(struct replay *r, const struct seat *t, struct avow_bytes value,
+                   struct decoded *d)
 {
     uint64_t fingerprint;
     d->is_part = avow_wire_frame(value, &fingerprint) &&
                  fingerprint == avow_wire_evidence_part_schema.fingerprint;
     enum avow_rc rc = d->is_part ? avow_evidence_part_decode(value, &r->arena, &d->part, NULL)
                                  : avow_evidence_decode(value, &r->arena, &d->evidence, NULL);
-    if (rc || (d->is_part && !r->state.has_open))
+    if (rc || (d->is_part && !t->state.has_open))
         return false;
-    d->has_body = avow_body_decode(d->is_part ? r->state.open.body : d->evidence.body, &r->arena,
+    d->has_body = avow_body_decode(d->is_part ? t->state.open.body : d->evidence.body, &r->arena,
                                    &d->body, NULL) == AVOW_OK;
     d->has_marker = !d->is_part && d->has_body && find_marker(r, &d->body, &d->marker);
     return true;
@@ -133,59 +140,68 @@ static bool tells_everything(const struct decoded *d)
 }
 
 /* A state is kept as its record, as a worker keeps it. */
-static enum avow_rc keep(struct replay *r, const struct avow_state *next, struct avow_err *err)
+static enum avow_rc keep(struct seat *t, const struct avow_state *next, struct avow_err *err)
 {
-    r->now = 1 - r->now;
-    struct avow_buf *record = &r->kept[r->now].record;
-    struct avow_arena *arena = &r->kept[r->now].arena;
+    t->now = 1 - t->now;
+    struct avow_buf *record = &t->kept[t->now].record;
+    struct avow_arena *arena = &t->kept[t->now].arena;
     avow_buf_reset(record);
     avow_arena_reset(arena);
     enum avow_rc rc = avow_state_encode(next, record, err);
-    return rc ? rc : avow_state_decode(avow_buf_bytes(record), arena, &r->state, err);
+    return rc ? rc : avow_state_decode(avow_buf_bytes(record), arena, &t->state, err);
 }
 
-static uint32_t silent_after(const struct avow_replay_in *in)
-{
-    uint32_t own = in->enrollment->silent_after_ms;
-    return own ? own : avow_trust_bundle(in->cli->trust)->silent_after_ms;
-}
-
-static enum avow_rc publish(struct replay *r, const struct decoded *d, uint64_t service_ms,
+static enum avow_rc publish(struct replay *r, struct seat *t, const struct avow_eval_in *in,
                             struct avow_eval_out *eval, struct avow_err *err)
 {
-    const struct avow_bundle *b = avow_trust_bundle(r->in->cli->trust);
-    const struct avow_enrollment *e = r->in->enrollment;
-    struct avow_transition_in t = {.enrollment = e,
-                                   .prior = &r->state,
-                                   .service_ms = service_ms,
-                                   .validity_ms = e->validity_ms ? e->validity_ms : b->validity_ms,
-                                   .verdict_refresh_ms = b->verdict_refresh_ms,
-                                   .clock = d->is_part ? 0 : eval->next.order.clock};
+    const struct avow_bundle *b = avow_trust_bundle(r->cli->trust);
+    const struct avow_enrollment *e = in->enrollment;
+    struct avow_transition_in transition = {.enrollment = e,
+                                            .prior = &t->state,
+                                            .service_ms = in->service_ms,
+                                            .validity_ms =
+                                                e->validity_ms ? e->validity_ms : b->validity_ms,
+                                            .verdict_refresh_ms = b->verdict_refresh_ms,
+                                            .clock = in->part ? 0 : eval->next.order.clock};
     struct avow_transition_out out;
-    enum avow_rc rc = avow_transition(&t, &eval->next, &r->arena, &out, err);
+    enum avow_rc rc = avow_transition(&transition, &eval->next, &r->arena, &out, err);
     if (!rc)
-        rc = keep(r, &eval->next, err);
-    return rc ? rc : r->fn(r->arg, &r->state, err);
+        rc = keep(t, &eval->next, err);
+    return rc ? rc : r->fn(r->arg, t->s, &t->state, err);
 }
 
-static enum avow_rc appraise(struct replay *r, const struct avow_bus_msg *msg, struct decoded *d,
-                             struct avow_err *err)
+static void count_appraised(struct seat *t, const struct avow_bus_msg *msg)
 {
-    uint64_t service_ms = d->has_marker ? d->marker.service_ms : r->state.credit_ms;
-    struct avow_eval_in in = {.evidence = d->is_part ? NULL : &d->evidence,
-                              .part = d->is_part ? &d->part : NULL,
-                              .body = d->has_body ? &d->body : NULL,
-                              .enrollment = r->in->enrollment,
-                              .enrollment_sha256 = r->in->enrollment_sha256,
-                              .ak = r->ak,
-                              .policy = r->in->policy,
-                              .prior = &r->state,
-                              .marker = d->has_marker ? &d->marker : NULL,
-                              .bundle_version = avow_trust_bundle(r->in->cli->trust)->version,
-                              .service_ms = service_ms,
-                              .silent_after_ms = silent_after(r->in),
-                              .partition = msg->partition,
-                              .offset = msg->offset};
+    struct avow_replay_subject *s = t->s;
+    if (s->first < 0) {
+        s->first = msg->offset;
+        s->first_ms = msg->timestamp_ms > 0 ? (uint64_t)msg->timestamp_ms : 0;
+    }
+    t->begun = true;
+    s->last = msg->offset;
+    s->appraised++;
+}
+
+static enum avow_rc appraise(struct replay *r, struct seat *t, const struct avow_bus_msg *msg,
+                             struct decoded *d, struct avow_err *err)
+{
+    const struct avow_bundle *b = avow_trust_bundle(r->cli->trust);
+    const struct avow_enrollment *e = t->s->enrollment;
+    struct avow_eval_in in = {
+        .evidence = d->is_part ? NULL : &d->evidence,
+        .part = d->is_part ? &d->part : NULL,
+        .body = d->has_body ? &d->body : NULL,
+        .enrollment = e,
+        .enrollment_sha256 = t->s->enrollment_sha256,
+        .ak = t->ak,
+        .policy = t->s->policy,
+        .prior = &t->state,
+        .marker = d->has_marker ? &d->marker : NULL,
+        .bundle_version = b->version,
+        .service_ms = d->has_marker ? d->marker.service_ms : t->state.credit_ms,
+        .silent_after_ms = e->silent_after_ms ? e->silent_after_ms : b->silent_after_ms,
+        .partition = msg->partition,
+        .offset = msg->offset};
     struct avow_eval_out *eval = avow_arena_alloc(&r->arena, 1, sizeof *eval);
     if (!eval)
         return avow_err_set(err, AVOW_NOMEM, 0, "replay");
@@ -194,81 +210,134 @@ static enum avow_rc appraise(struct replay *r, const struct avow_bus_msg *msg, s
     if (rc)
         return rc;
     if (eval->kind == AVOW_EVAL_DROPPED) {
-        r->out->dropped++;
+        t->s->dropped++;
         return AVOW_OK;
     }
-    if (r->out->first < 0) {
-        r->out->first = msg->offset;
-        r->out->first_ms = msg->timestamp_ms > 0 ? (uint64_t)msg->timestamp_ms : 0;
+    count_appraised(t, msg);
+    return publish(r, t, &in, eval, err);
+}
+
+static enum avow_rc take(struct replay *r, struct seat *t, const struct avow_bus_msg *msg,
+                         struct avow_err *err)
+{
+    avow_arena_reset(&r->arena);
+    struct decoded *d = avow_arena_alloc(&r->arena, 1, sizeof *d);
+    if (!d)
+        return avow_err_set(err, AVOW_NOMEM, 0, "replay");
+    t->s->records++;
+    bool decodes = decode(r, t, msg->value, d);
+    if (!t->begun && !(decodes && tells_everything(d))) {
+        t->s->skipped++;
+        return AVOW_OK;
     }
-    r->begun = true;
-    r->out->last = msg->offset;
-    r->out->appraised++;
-    return publish(r, d, service_ms, eval, err);
+    if (decodes)
+        return appraise(r, t, msg, d, err);
+    t->s->dropped++;
+    return AVOW_OK;
+}
+
+/* The first seat whose id is not less; the count of seats if there is none. */
+static size_t first_seat(const struct replay *r, struct avow_str id)
+{
+    size_t low = 0, high = r->seats_count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (avow_str_cmp(avow_str_from(r->seats[mid].s->id), id) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
 }
 
 static enum avow_rc on_evidence(void *arg, const struct avow_bus_msg *msg, struct avow_err *err)
 {
     struct replay *r = arg;
-    struct avow_str key = {(const char *)msg->key.ptr, msg->key.len};
-    if (msg->value_null || !avow_str_is(key, r->in->id))
+    struct avow_str id = {(const char *)msg->key.ptr, msg->key.len};
+    enum avow_rc rc = AVOW_OK;
+    if (msg->value_null)
         return AVOW_OK;
-    avow_arena_reset(&r->arena);
-    struct decoded *d = avow_arena_alloc(&r->arena, 1, sizeof *d);
-    if (!d)
-        return avow_err_set(err, AVOW_NOMEM, 0, "replay");
-    r->out->records++;
-    if (!decode(r, msg->value, d)) {
-        r->out->dropped += r->begun;
-        r->out->skipped += !r->begun;
-        return AVOW_OK;
-    }
-    if (!r->begun && !tells_everything(d)) {
-        r->out->skipped++;
-        return AVOW_OK;
-    }
-    return appraise(r, msg, d, err);
+    for (size_t i = first_seat(r, id);
+         i < r->seats_count && avow_str_is(id, r->seats[i].s->id) && !rc; i++)
+        rc = take(r, &r->seats[i], msg, err);
+    return rc;
 }
 
-/* --- Both --- */
+/* --- A partition --- */
 
-static enum avow_rc run(struct replay *r, struct avow_err *err)
+static enum avow_rc sit(struct seat *t, struct avow_replay_subject *s, struct avow_err *err)
 {
-    const struct avow_replay_in *in = r->in;
-    avow_state_first(in->enrollment, in->enrollment_sha256, r->out->partition, 0, &r->state);
-    enum avow_rc rc = keep(r, &r->state, err);
-    if (!rc && avow_ak_parse(in->enrollment->ak_public, &r->ak, err))
-        rc = avow_err_wrap(err, err->rc == AVOW_NOMEM ? AVOW_NOMEM : AVOW_UNTRUSTED,
-                           "AK of the enrolment");
+    t->s = s;
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(t->kept); i++) {
+        avow_arena_init(&t->kept[i].arena, AVOW_WIRE_ARENA_MAX);
+        avow_buf_init(&t->kept[i].record, STATE_MAX);
+    }
+    avow_state_first(s->enrollment, s->enrollment_sha256, s->partition, 0, &t->state);
+    enum avow_rc rc = keep(t, &t->state, err);
+    if (!rc && avow_ak_parse(s->enrollment->ak_public, &t->ak, err))
+        rc = avow_err_wrap(err, err->rc == AVOW_NOMEM ? AVOW_NOMEM : AVOW_UNTRUSTED, "AK of %.128s",
+                           s->id);
+    return rc;
+}
+
+static void stand_up(struct seat *t)
+{
+    avow_ak_free(t->ak);
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(t->kept); i++) {
+        avow_arena_deinit(&t->kept[i].arena);
+        avow_buf_deinit(&t->kept[i].record);
+    }
+}
+
+/* Subjects of one partition. Any of their keys leads to it. */
+static enum avow_rc run_partition(struct replay *r, struct avow_replay_subject *subjects, size_t n,
+                                  struct avow_err *err)
+{
+    r->partition = subjects[0].partition;
+    r->seats = calloc(n, sizeof *r->seats);
+    enum avow_rc rc = r->seats ? AVOW_OK : avow_err_set(err, AVOW_NOMEM, 0, "replay");
+    for (size_t i = 0; i < n && !rc; i++)
+        rc = sit(&r->seats[r->seats_count++], &subjects[i], err);
     if (!rc)
-        rc = avow_read_topic(in->cli, "epochs", in->id, on_marker, r, err);
-    return rc ? rc : avow_read_topic(in->cli, "evidence", in->id, on_evidence, r, err);
+        rc = avow_read_topic(r->cli, "epochs", subjects[0].id, on_marker, r, err);
+    if (!rc)
+        rc = avow_read_topic(r->cli, "evidence", subjects[0].id, on_evidence, r, err);
+    for (size_t i = 0; i < r->seats_count; i++)
+        stand_up(&r->seats[i]);
+    free(r->seats);
+    for (size_t i = 0; i < r->count; i++)
+        free(r->markers[i].record);
+    free(r->markers);
+    return rc;
 }
 
-enum avow_rc avow_replay_run(const struct avow_replay_in *in, avow_replay_fn fn, void *arg,
-                             struct avow_replay_out *out, struct avow_err *err)
+static int by_partition_and_id(const void *a, const void *b)
 {
-    struct replay r = {.in = in, .out = out, .fn = fn, .arg = arg};
-    struct avow_str id = avow_str_from(in->id);
-    *out = (struct avow_replay_out){
-        .first = -1,
-        .last = -1,
-        .partition = avow_bus_partition_of(avow_bytes_make(id.ptr, id.len),
-                                           avow_trust_bundle(in->cli->trust)->partitions)};
-    avow_arena_init(&r.arena, 64u * 1024u * 1024u);
-    for (size_t i = 0; i < AVOW_ARRAY_LEN(r.kept); i++) {
-        avow_arena_init(&r.kept[i].arena, AVOW_WIRE_ARENA_MAX);
-        avow_buf_init(&r.kept[i].record, STATE_MAX);
+    const struct avow_replay_subject *x = a, *y = b;
+    if (x->partition != y->partition)
+        return x->partition < y->partition ? -1 : 1;
+    return avow_str_cmp(avow_str_from(x->id), avow_str_from(y->id));
+}
+
+enum avow_rc avow_replay_run(struct avow_cli *cli, struct avow_replay_subject *subjects, size_t n,
+                             avow_replay_fn fn, void *arg, struct avow_err *err)
+{
+    uint32_t partitions = avow_trust_bundle(cli->trust)->partitions;
+    enum avow_rc rc = AVOW_OK;
+    for (size_t i = 0; i < n; i++) {
+        struct avow_str id = avow_str_from(subjects[i].id);
+        subjects[i].first = subjects[i].last = -1;
+        subjects[i].partition = avow_bus_partition_of(avow_bytes_make(id.ptr, id.len), partitions);
     }
-    enum avow_rc rc = run(&r, err);
-    for (size_t i = 0; i < r.count; i++)
-        free(r.markers[i].record);
-    free(r.markers);
-    avow_ak_free(r.ak);
-    avow_arena_deinit(&r.arena);
-    for (size_t i = 0; i < AVOW_ARRAY_LEN(r.kept); i++) {
-        avow_arena_deinit(&r.kept[i].arena);
-        avow_buf_deinit(&r.kept[i].record);
+    if (n)
+        qsort(subjects, n, sizeof *subjects, by_partition_and_id);
+    for (size_t i = 0, end = 0; i < n && !rc; i = end) {
+        struct replay r = {.cli = cli, .fn = fn, .arg = arg};
+        while (end < n && subjects[end].partition == subjects[i].partition)
+            end++;
+        avow_arena_init(&r.arena, ARENA_MAX);
+        rc = run_partition(&r, &subjects[i], end - i, err);
+        avow_arena_deinit(&r.arena);
     }
     return rc;
 }
