@@ -9,6 +9,7 @@ import copy
 import json
 import random
 import re
+import struct
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -163,6 +164,180 @@ def test_reference_states_of_the_vectors(avow, keylime, keylime_data, tmp_path, 
     raw = log_of(keylime_data, log)
     assert (judged(avow, tmp_path, document, raw) == []) == good
     assert (keylime.judge(raw, document) == "") == good
+
+
+# --- Holes of Keylime, by their numbers in docs/KEYLIME.md ---
+
+
+@pytest.fixture
+def capture() -> tuple[uefilog.Log, dict]:
+    log = uefilog.parse(CAPTURE.read_bytes())
+    return log, refstates.make(log)
+
+
+def ids(findings: list[dict] | str) -> set[str]:
+    assert not isinstance(findings, str), findings
+    return {f["id"] for f in findings}
+
+
+def text_event(log: uefilog.Log, start: bytes) -> int:
+    return next(i for i, e in enumerate(log.events) if e.data.startswith(start))
+
+
+def flip_state(e: uefilog.Event) -> bytes:
+    return e.data[:-1] + bytes([1 - e.data[-1]])
+
+
+def test_s3_secure_boot_off_under_the_data_of_on(avow, keylime, tmp_path, capture):
+    """Off was measured; the log shows the data of on. Keylime accepts it."""
+    log, refstate = capture
+    i = log.find("SecureBoot")
+    off = log.events[i].with_data(flip_state(log.events[i]))
+    log.events[i] = off.change(data=log.events[i].data)
+    assert keylime.judge(log.encode(), refstate) == ""
+    assert ids(judged(avow, tmp_path, refstate, log.encode())) >= {"boot.data_unbound", "boot.data_untrusted"}
+    log.events[i] = off  # told as it was, both reject it
+    assert keylime.judge(log.encode(), refstate)
+    assert "boot.secure_boot" in ids(judged(avow, tmp_path, refstate, log.encode()))
+
+
+def test_s3_another_command_line_under_the_good_text(avow, keylime, tmp_path, capture):
+    log, refstate = capture
+    i = text_event(log, b"kernel_cmdline: ")
+    e = log.events[i]
+    log.events[i] = e.with_data(b"/boot/vmlinuz init=/bin/sh").change(data=e.data)
+    assert keylime.judge(log.encode(), refstate) == ""
+    assert "boot.data_untrusted" in ids(judged(avow, tmp_path, refstate, log.encode()))
+
+
+def test_s3_another_command_line_as_a_command_of_grub(avow, keylime, tmp_path, capture):
+    """The prefix is not hashed: whoever owns the machine extends the good line, and relabels the bad one."""
+    log, refstate = capture
+    i = text_event(log, b"kernel_cmdline: ")
+    good, bad = log.events[i], b"/boot/vmlinuz init=/bin/sh"
+    log.events[i] = good.with_data(bad).change(data=b"grub_cmd: " + bad + b"\0")
+    log.events.append(good)
+    assert keylime.judge(log.encode(), refstate) == ""
+    assert "boot.command_line" in ids(judged(avow, tmp_path, refstate, log.encode()))
+
+
+def test_s3_another_db_as_what_signed_shim(avow, keylime, tmp_path, capture):
+    """Keylime accepts any authority of this name, once, and needs no db."""
+    log, refstate = capture
+    i = log.find("db")
+    bad = log.events[i].data[:-1] + b"!"
+    log.events[i] = log.events[i].with_data(bad).change(type=uefilog.VARIABLE_AUTHORITY)
+    log.events = [e for n, e in enumerate(log.events) if n == i or (e.type, e.variable) != (uefilog.VARIABLE_AUTHORITY, "db")]
+    assert keylime.judge(log.encode(), refstate) == ""
+    assert "boot.variable" in ids(judged(avow, tmp_path, refstate, log.encode()))
+
+
+def test_s3_other_keys_of_the_owner_as_a_flag(avow, keylime, tmp_path, capture):
+    log, refstate = capture
+    i = text_event(log, b"MokList\0")
+    good = log.events[i]
+    log.events = [e for e in log.events if not e.data.startswith(b"MokListTrusted")]
+    log.events[i] = good.with_data(b"bad").change(data=b"MokListTrusted\0")
+    log.events.append(good)
+    assert keylime.judge(log.encode(), refstate) == ""
+    assert "boot.mok" in ids(judged(avow, tmp_path, refstate, log.encode()))
+
+
+@pytest.mark.parametrize("extended, found", [("before", {"boot.file"}), ("after", {"boot.file"})])
+def test_s3_another_initial_ramdisk_as_a_file_of_grub(avow, keylime, tmp_path, capture, extended, found):
+    """Its name is not hashed. With grub_files there is none that it could pass as; without, only at its place."""
+    log, refstate = capture
+    i = text_event(log, b"/boot/initrd")
+    good, files = log.events[i], [e for e in log.events if e.pcr == 9 and not e.data.startswith(b"/boot/initrd")]
+    bad = good.with_data(b"bad").change(data=b"/boot/grub/fonts\0")
+    log.events[i : i + 1] = [bad, good] if extended == "before" else [good, bad]
+    assert keylime.judge(log.encode(), refstate) == ""
+    whole = refstate | {"grub_files": [{"sha256": refstates.sha256(e)} for e in files]}
+    assert keylime.judge(log.encode(), whole) == ""  # it ignores the member
+    assert ids(judged(avow, tmp_path, whole, log.encode())) == found
+    if extended == "after":
+        assert ids(judged(avow, tmp_path, refstate, log.encode())) == found
+    log.events[i : i + 2] = [good]
+    assert judged(avow, tmp_path, whole, log.encode()) == []
+
+
+@pytest.mark.parametrize("names", [["SecureBoot"], ["PK", "KEK"], ["db"], ["dbx"]])
+def test_s4_a_variable_that_was_not_measured(avow, keylime, tmp_path, capture, names):
+    log, refstate = capture
+    log.events = [e for e in log.events if e.variable not in names]
+    assert keylime.judge(log.encode(), refstate) == ""
+    assert ids(judged(avow, tmp_path, refstate, log.encode())) <= {"boot.secure_boot", "boot.variable"}
+    assert judged(avow, tmp_path, refstate, log.encode())
+
+
+def test_s5_every_boot_is_judged(avow, tmp_path, capture):
+    """Nothing is remembered of a boot that was accepted: that of another kernel, and again the first one."""
+    log, refstate = capture
+    good = log.encode()
+    i = next(n for n, e in enumerate(log.events) if e.type == uefilog.BOOT_APPLICATION)
+    log.events[i] = log.events[i].with_data(b"another")
+    assert [ids(judged(avow, tmp_path, refstate, x)) for x in (good, log.encode(), good)] == [set(), {"boot.image"}, set()]
+
+
+def test_s5_a_policy_that_accepts_everything_is_none(avow, tmp_path, capture):
+    for text in ("{}", " {\n} "):
+        assert "accepts every boot" in judged(avow, tmp_path, text, capture[0].encode())
+
+
+def extra(pcr: int, kind: int, data: bytes, measured: bytes | None = None):
+    def change(log: uefilog.Log) -> None:
+        e = log.events[0].with_data(data if measured is None else measured)
+        log.events.append(e.change(pcr=pcr, type=kind, data=data))
+    return change  # fmt: skip
+
+
+def second_list_of_dbx(log: uefilog.Log) -> None:
+    i = log.find("dbx")
+    lists = refstates.value(log.events[i]) + refstates.X509 + struct.pack("<III", 46, 0, 18) + bytes(16) + b"DE"
+    head = log.events[i].data[: -len(refstates.value(log.events[i]))]
+    head = head[:24] + struct.pack("<Q", len(lists)) + head[32:]
+    log.events[i] = log.events[i].with_data(head + lists)
+
+
+ORDINARY = {
+    "StartupLocality": extra(0, uefilog.NO_ACTION, b"StartupLocality\0\3"),
+    "another EV_NO_ACTION": extra(0, uefilog.NO_ACTION, b"x"),
+    "dbx of several lists": second_list_of_dbx,
+    "runtime driver": extra(2, 0x80000005, bytes(32), b"code"),
+    "bound data of a card": extra(2, 0x11, b"card"),
+    "boot option of the newer kind": extra(1, uefilog.VARIABLE_BOOT2, bytes(16) + struct.pack("<QQ", 1, 1) + b"B\0v"),
+    "configuration of the vendor": extra(1, uefilog.VARIABLE_DRIVER_CONFIG, bytes(16) + struct.pack("<QQ", 1, 1) + b"V\0v"),
+    "unified kernel": extra(11, uefilog.IPL, b".linux\0", b"code"),
+    "its command line": extra(12, uefilog.IPL, b"quiet"),
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_s29_ordinary_logs_are_accepted(avow, keylime, tmp_path, capture, name):
+    log, refstate = capture
+    assert judged(avow, tmp_path, refstate, log.encode()) == [] and keylime.judge(log.encode(), refstate) == ""
+    ORDINARY[name](log)
+    assert judged(avow, tmp_path, refstate, log.encode()) == []
+    assert keylime.judge(log.encode(), refstate)
+
+
+def test_s29_code_under_another_label_is_accepted_by_its_digest_alone(avow, tmp_path, capture):
+    log, refstate = capture
+    extra(0, 0x1, b"ACPI DATA", b"tables")(log)
+    assert ids(judged(avow, tmp_path, refstate, log.encode())) == {"boot.firmware"}
+    refstate["scrtm_and_bios"][0]["platform_firmware"].append({"sha256": refstates.sha256(log.events[-1])})
+    assert judged(avow, tmp_path, refstate, log.encode()) == []
+
+
+def test_s29_the_vectors_log_with_several_lists_in_dbx(avow, keylime_data, tmp_path):
+    """With the code of PCR 0 named: nothing else of a laptop's log stands in the way."""
+    log = uefilog.parse(log_of(keylime_data, "uefi_log.bin"))
+    refstate = json.loads((keylime_data / "uefi_log.bin.refstate-nosb.json").read_text())
+    code = [{"sha256": refstates.sha256(e)} for e in log.events if e.pcr == 0 and e.type == 0x1]
+    refstate["scrtm_and_bios"][0]["platform_firmware"] += code
+    assert len(code) == 2 and judged(avow, tmp_path, refstate, log.encode()) == []
+    refstate["dbx"].append({"SignatureOwner": OWNER, "SignatureData": ZEROS})
+    assert ids(judged(avow, tmp_path, refstate, log.encode())) == {"boot.variable"}
 
 
 # --- Keylime's own code, on documents and logs that are changed at random ---
