@@ -96,13 +96,22 @@ bool avow_boot_run_text(struct avow_boot_run *run, struct avow_str *out)
 bool avow_boot_run_matches(struct avow_boot_run *run, const struct avow_boot_texts *texts)
 {
     struct avow_str text;
-    if (!texts || !avow_boot_run_text(run, &text))
+    run->undecided = false;
+    if (!texts)
         return false;
+    if (!avow_boot_run_text(run, &text)) {
+        run->undecided = run->fact.bound && run->fact.covered.len > AVOW_BOOT_TEXT_MAX;
+        return false;
+    }
     size_t tried = texts->x.count - texts->x.literals;
-    if (tried > *run->tries)
+    if (tried > *run->tries) {
+        run->undecided = true;
         return false;
+    }
     *run->tries -= tried;
-    return avow_excludes_match(&texts->x, text, true) == AVOW_EXCLUDE_YES;
+    enum avow_exclude_match m = avow_excludes_match(&texts->x, text, true);
+    run->undecided = m == AVOW_EXCLUDE_UNDECIDED;
+    return m == AVOW_EXCLUDE_YES;
 }
 
 static bool has_digest_in(const struct avow_boot_run *run, const struct avow_boot_step *s,
@@ -250,15 +259,24 @@ static void out_of_sequence(struct avow_boot_run *run, const struct avow_boot_st
 
 /* --- One event --- */
 
+/* What was not decided may be what is forbidden: else many harmless texts before it would hide it.
+ */
+static bool is_or_may_be(struct avow_boot_run *run, const struct avow_boot_step *s)
+{
+    run->undecided = false;
+    return matches(run, s) || run->undecided;
+}
+
 static bool is_forbidden(struct avow_boot_run *run)
 {
     for (size_t i = 0; i < run->sets_count; i++) {
         const struct avow_boot_steps *all = &run->sets[i]->forbidden;
         for (size_t k = 0; k < all->count; k++) {
-            if (all->items[k].pcr != run->e.pcr || !matches(run, &all->items[k]))
+            if (all->items[k].pcr != run->e.pcr || !is_or_may_be(run, &all->items[k]))
                 continue;
-            avow_boot_complain(run, AVOW_FINDING_BOOT_EVENT_FORBIDDEN, "%.128s",
-                               step_name(&all->items[k]));
+            avow_boot_complain(run, AVOW_FINDING_BOOT_EVENT_FORBIDDEN, "%.128s%s",
+                               step_name(&all->items[k]),
+                               run->undecided ? ": not decided within the limits" : "");
             return true;
         }
     }

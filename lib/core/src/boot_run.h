@@ -35,6 +35,7 @@ struct avow_boot_run {
     struct avow_event e; /* the current one */
     struct avow_boot_fact fact;
     bool text_known, text_is;
+    bool undecided; /* the last expressions were not tried to their end, so "no" means little */
 };
 
 void avow_boot_run(struct avow_boot_run *run);

@@ -594,6 +594,10 @@ static void test_boot_policy_judge__policies__as_they_say(void **state)
          "\"events\":[{\"pcr\":5,\"any\":true}],\"forbidden\":[{\"pcr\":5,\"text\":[\"Exit Boot "
          "Services Invocation\"]}]}",
          AVOW_FINDING_BOOT_EVENT_FORBIDDEN, 1},
+        {"forbidden by what cannot be decided", "m2-grub-sb",
+         HEAD "\"events\":[{\"pcr\":5,\"any\":true}],\"forbidden\":[{\"pcr\":5,\"text\":[\"(E?.?)*"
+              "(x?.?)*(i?.?)*(t?.?)*(.?.?)*[0-9]\"]}]}",
+         AVOW_FINDING_BOOT_EVENT_FORBIDDEN, 0},
         {"a forbidden digest", "m2-grub-sb",
          HEAD "\"forbidden\":[{\"pcr\":14,\"digests\":[{\"sha256\":\""
               "4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a\"}]}]}",
