@@ -148,7 +148,7 @@ static const struct subject {
     {"list: a long entry", growth_ima_long_entry, read_list, 50000, false},
     {"list: lines", growth_ima_lines, read_list, 1000, false},
     {"list: a long line", growth_ima_long_line, read_list, 50000, false},
-    {"list: separators", growth_ima_colons, read_list, 1000, false},
+    {"list: separators", growth_ima_colons, read_list, 400, false},
     {"appraisal: bad entries", growth_ima_entries, judge_list, 1000, false},
     {"appraisal: violations", growth_ima_violations, judge_list, 1000, false},
     {"appraisal: lines", growth_ima_lines, judge_list, 1000, false},
