@@ -345,21 +345,24 @@ static enum avow_rc ask_judges(struct enrolling *e, struct avow_claim *claim, st
     return rc ? rc : avow_outside_ask(e->s->outside, &q, &e->arena, claim, err);
 }
 
-static void activate(struct enrolling *e, struct avow_activate_in *in,
+static void activate(struct enrolling *e, const uint8_t tag[AVOW_TAG_LEN],
                      struct avow_server_reply *reply)
 {
+    struct avow_activate_in in = {.judged = NULL};
+    struct avow_claim claim;
     struct avow_err err;
-    if (!run_step(e, "activate", activate_step, in, reply))
+    memcpy(in.tag, tag, sizeof in.tag);
+    if (!run_step(e, "activate", activate_step, &in, reply))
         return;
-    struct avow_claim claim = e->out.claim;
     if (e->out.ask) {
-        memcpy(in->digest, e->out.digest, sizeof in->digest);
+        claim = e->out.claim;
+        memcpy(in.digest, e->out.digest, sizeof in.digest);
         if (ask_judges(e, &claim, &err)) {
             refuse(e, "activate", &err, reply);
             return;
         }
-        in->judged = &claim.trust;
-        if (!run_step(e, "activate", activate_step, in, reply))
+        in.judged = &claim.trust;
+        if (!run_step(e, "activate", activate_step, &in, reply))
             return;
     }
     conclude(e, "activate", reply);
@@ -369,16 +372,16 @@ void avow_service_activate(const struct avow_service *s, struct avow_str id,
                            const struct avow_server_request *req, struct avow_server_reply *reply)
 {
     AVOW_CLEANUP_VAL(enrolling_deinit) struct enrolling e;
-    struct avow_activate_in in = {.judged = NULL};
+    uint8_t tag[AVOW_TAG_LEN];
     struct avow_err err;
     enrolling_init(&e, s, id, req);
     enum avow_rc rc = check_content_type(req, &err);
     if (!rc)
-        rc = avow_activate_request_parse(req->body, in.tag, &err);
+        rc = avow_activate_request_parse(req->body, tag, &err);
     if (rc)
         refuse(&e, "activate", &err, reply);
     else
-        activate(&e, &in, reply);
+        activate(&e, tag, reply);
 }
 
 static void allow_step(struct enrolling *e, const void *in)
