@@ -214,3 +214,11 @@ def test_single_entries(avow, keylime, keylime_data, tmp_path):
         assert events - {None} == wanted or events - {None} == {"ima.parser.entry"}, f"{name}: {got['findings']}"
     print(f"{len(entries['valid'])} entries that Keylime reads, {len(entries['invalid'])} that it does not")
     assert len(entries["valid"]) >= 6 and len(entries["invalid"]) >= 4
+
+
+@pytest.mark.parametrize("name", ["rsa2048.pem", "secp256k1.pem"])
+def test_private_keys_are_refused(avow, keylime_data, name):
+    """Keylime reads them as verification keys; they do not belong there."""
+    vectors = keylime_data / "vectors"
+    done = avow.run("ima", vectors / LISTS["SIGNATURES"], "--verification-key", vectors / "ima_keys" / name)
+    assert (done.returncode, done.stdout) == (1, "") and name in done.stderr
