@@ -9,14 +9,15 @@
 
 #define AVOW_BOOT_BOOTS_MAX 64u
 #define AVOW_BOOT_FIRMWARE_MAX 256u
-#define AVOW_BOOT_STEPS_MAX 512u     /* of a sequence; of the rules without an order */
-#define AVOW_BOOT_DIGESTS_MAX 4096u  /* of a step */
-#define AVOW_BOOT_TEXTS_MAX 1024u    /* expressions of a list */
-#define AVOW_BOOT_KEYS_MAX 65536u    /* signatures or digests of a list */
-#define AVOW_BOOT_VARIABLES_MAX 256u /* of a boot; also names under "authorities" */
-#define AVOW_BOOT_NAME_MAX 128u      /* bytes of a name */
-#define AVOW_BOOT_TEXT_MAX 65536u    /* bytes of an event's text that is judged */
-#define AVOW_BOOT_TRIES_MAX 16384u   /* expressions that are no literals, tried per judgement */
+#define AVOW_BOOT_STEPS_MAX 512u         /* of a sequence; of the rules without an order */
+#define AVOW_BOOT_DIGESTS_MAX 4096u      /* of a step */
+#define AVOW_BOOT_TEXTS_MAX 1024u        /* expressions of a list */
+#define AVOW_BOOT_EXPRESSIONS_MAX 16384u /* of a policy */
+#define AVOW_BOOT_KEYS_MAX 65536u        /* signatures or digests of a list */
+#define AVOW_BOOT_VARIABLES_MAX 256u     /* of a boot; also names under "authorities" */
+#define AVOW_BOOT_NAME_MAX 128u          /* bytes of a name */
+#define AVOW_BOOT_TEXT_MAX 65536u        /* bytes of an event's text that is judged */
+#define AVOW_BOOT_TRIES_MAX 16384u       /* expressions that are no literals, tried per judgement */
 #define AVOW_BOOT_POLICY_BYTES_MAX (64u * 1024u * 1024u) /* compiled, without expressions */
 
 #define AVOW_BOOT_ID_LEN 32u
@@ -113,6 +114,7 @@ struct avow_boot_firmware {
 struct avow_boot_rules {
     struct avow_arena arena;
     struct avow_boot_texts *texts;
+    size_t expressions;
     struct avow_boot_set common;
     struct avow_boot_set *boots;
     size_t boots_count, boots_cap;

@@ -420,6 +420,9 @@ static enum avow_rc put_text(struct avow_json_read *r, struct avow_boot_texts *t
     struct avow_err why = {.rc = AVOW_OK};
     if (s.len > AVOW_BOOT_TEXT_MAX)
         return avow_json_refuse(r, AVOW_LIMIT, "more than %u bytes", AVOW_BOOT_TEXT_MAX);
+    if (rules_of(r)->expressions++ == AVOW_BOOT_EXPRESSIONS_MAX)
+        return avow_json_refuse(r, AVOW_LIMIT, "more than %u expressions in all",
+                                AVOW_BOOT_EXPRESSIONS_MAX);
     enum avow_rc rc = avow_excludes_put(&t->x, s, &why);
     return rc ? avow_json_refuse(r, rc, "%.120s", why.msg) : AVOW_OK;
 }

@@ -12,6 +12,7 @@
 
 #define DETAIL_MAX 500u
 #define SHOWN_DIGEST 8u
+#define SHOWN_TEXT 200u
 #define SEPARATED_PCRS 8u /* PFP 3.3.4: PCR 0 to 7 have a separator */
 #define IMAGES_PCR 4u
 #define COMMANDS_PCR 8u
@@ -176,7 +177,10 @@ static void describe(struct avow_boot_run *run, char *out, size_t cap)
     char hex[2 * SHOWN_DIGEST + 1] = "";
     const char *type = avow_event_type_name(run->e.untrusted_type);
     if (avow_boot_run_text(run, &text) && text.len) {
-        (void)snprintf(out, cap, "\"%.*s\"", (int)(text.len < 200 ? text.len : 200), text.ptr);
+        text.len = text.len < SHOWN_TEXT ? text.len : SHOWN_TEXT;
+        while (!avow_utf8_is_valid(text)) /* cut within a character */
+            text.len--;
+        (void)snprintf(out, cap, "\"%.*s\"", (int)text.len, text.ptr);
         return;
     }
     if (run->judge->replay->banks_count) {

@@ -43,7 +43,6 @@ static enum avow_boot_sense judge_named(struct avow_boot_run *run, const struct 
     enum avow_boot_sense sense = AVOW_BOOT_NOTHING;
     uint8_t id[AVOW_BOOT_ID_LEN];
     size_t at;
-    avow_sha256(s->v.value, id);
     for (size_t i = 0; i < run->sets_count; i++) {
         const struct avow_boot_variables *all = &run->sets[i]->variables;
         for (size_t k = 0; k < all->count; k++) {
@@ -51,6 +50,8 @@ static enum avow_boot_sense judge_named(struct avow_boot_run *run, const struct 
             if (v->pcr != run->e.pcr || !avow_str_is(s->name, v->name) ||
                 !avow_bytes_eq(s->v.guid, AVOW_BYTES_OF(v->guid)))
                 continue;
+            if (sense == AVOW_BOOT_NOTHING)
+                avow_sha256(s->v.value, id);
             sense = AVOW_BOOT_REFUSED;
             if (run->counts[v->at] == v->max ||
                 !(v->any || avow_boot_ids_have(&v->values, id, &at)))

@@ -3,6 +3,7 @@
  * extend PCRs, but takes nothing out of them. */
 #include "log_bench.h"
 
+#include "avow/base/hex.h"
 #include "avow/core/boot_make.h"
 #include "avow/base/file.h"
 
@@ -475,6 +476,27 @@ static void test_boot_policy_load__documents__read_or_refused_with_the_place(voi
     }
 }
 
+static void test_boot_policy_load__many_expressions__is_limit(void **state)
+{
+    (void)state;
+    struct avow_buf b;
+    struct avow_boot_policy *p = NULL;
+    struct avow_err err = {.rc = AVOW_OK};
+    avow_buf_init(&b, AVOW_BOOT_POLICY_MAX);
+    avow_buf_put_str(&b, HEAD "\"images\":[{\"any\":true}");
+    for (size_t i = 0; i < 17; i++) {
+        avow_buf_put_str(&b, ",{\"text\":[\"x\"");
+        for (size_t k = 1; k < 1000; k++)
+            avow_buf_put_str(&b, ",\"x\"");
+        avow_buf_put_str(&b, "]}");
+    }
+    avow_buf_put_str(&b, "]}");
+    assert_int_equal(avow_boot_policy_load(avow_buf_bytes(&b), &p, &err), AVOW_LIMIT);
+    assert_non_null(strstr(err.msg, "$.images[17].text"));
+    assert_null(p);
+    avow_buf_deinit(&b);
+}
+
 static void test_boot_policy_load__too_many__is_limit(void **state)
 {
     (void)state;
@@ -645,6 +667,73 @@ static void test_boot_policy_judge__policies__as_they_say(void **state)
     }
 }
 
+/* Writes an event's digest of one bank in hex. */
+static const char *hex_of(struct bench *b, const struct ev *e, enum avow_hash alg)
+{
+    char *out = avow_arena_alloc(&b->arena, 2 * AVOW_DIGEST_MAX + 1, 1);
+    assert_non_null(out);
+    for (size_t i = 0; i < e->digests_count; i++) {
+        if (e->digests[i].alg == (uint16_t)alg)
+            avow_hex_encode(out, e->digests[i].value);
+    }
+    return out;
+}
+
+/* PCR 4: action, separator, shim, GRUB, kernel, kernel. */
+static void test_boot_policy_judge__sequence__never_goes_back(void **state)
+{
+    (void)state;
+    char text[1024];
+    struct bench b;
+    bench_init(&b, "m2-grub-sb");
+    (void)snprintf(text, sizeof text,
+                   HEAD "\"images\":[{\"min\":0,\"digests\":[{\"sha256\":\"%s\"}]},"
+                        "{\"digests\":[{\"sha256\":\"%s\"}]},{\"any\":true,\"max\":2}]}",
+                   hex_of(&b, nth(&b, 4, 3), AVOW_HASH_SHA256),
+                   hex_of(&b, nth(&b, 4, 2), AVOW_HASH_SHA256));
+    struct told t = judge(&b, text);
+    if (t.count != 1 || !t.ids[AVOW_FINDING_BOOT_IMAGE])
+        fail_msg("%s", t.text);
+    bench_deinit(&b);
+}
+
+/* A digest of every proven bank that the step names must be right; of others nothing is known. */
+static void test_boot_policy_judge__digests_of_several_banks__all_that_are_proven(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sha256, *sha384; /* NULL: the right one */
+        bool is_proven;              /* SHA-384 */
+        bool good;
+    } cases[] = {{NULL, NULL, true, true},
+                 {NULL, D32 "00000000000000000000000000000000", true, false},
+                 {NULL, D32 "00000000000000000000000000000000", false, true},
+                 {D32, NULL, true, false},
+                 {D32, NULL, false, false}};
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(cases); i++) {
+        char text[1024];
+        struct bench b;
+        bench_init(&b, "m2-grub-sb");
+        const struct ev *shim = nth(&b, 4, 2);
+        (void)snprintf(
+            text, sizeof text,
+            HEAD "\"images\":[{\"digests\":[{\"sha256\":\"%s\",\"sha384\":\"%s\"}]},{\"any\":true,"
+                 "\"max\":3}]}",
+            cases[i].sha256 ? cases[i].sha256 : hex_of(&b, shim, AVOW_HASH_SHA256),
+            cases[i].sha384 ? cases[i].sha384 : hex_of(&b, shim, AVOW_HASH_SHA384));
+        size_t kept = 0;
+        for (size_t k = 0; k < b.replay.banks_count; k++) {
+            if (cases[i].is_proven || b.replay.banks[k].alg != AVOW_HASH_SHA384)
+                b.replay.banks[kept++] = b.replay.banks[k];
+        }
+        b.replay.banks_count = kept;
+        struct told t = judge(&b, text);
+        if (cases[i].good != !t.count)
+            fail_msg("%zu: %s", i, t.text);
+        bench_deinit(&b);
+    }
+}
+
 /* --- Made of logs --- */
 
 struct bytes_of {
@@ -787,8 +876,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_boot_policy_load__documents__read_or_refused_with_the_place),
         cmocka_unit_test(test_boot_policy_load__too_many__is_limit),
+        cmocka_unit_test(test_boot_policy_load__many_expressions__is_limit),
         cmocka_unit_test(test_boot_policy_pcrs__members__what_they_judge),
         cmocka_unit_test(test_boot_policy_judge__policies__as_they_say),
+        cmocka_unit_test(test_boot_policy_judge__sequence__never_goes_back),
+        cmocka_unit_test(test_boot_policy_judge__digests_of_several_banks__all_that_are_proven),
         cmocka_unit_test(test_boot_policy_make__every_machine__passes_its_own),
         cmocka_unit_test(test_boot_policy_judge__log_of_another_boot__finding),
         cmocka_unit_test(test_boot_policy_make__several_logs__each_passes_and_no_other),
