@@ -2,7 +2,9 @@
 #include "batch.h"
 
 #include "avow/base/num.h"
+#include "avow/base/cleanup.h"
 #include "avow/crypto/digest.h"
+#include "avow/events/revocation_json.h"
 #include "avow/trust/records.h"
 #include "avow/wire/deadletter.h"
 
@@ -126,13 +128,46 @@ enum avow_rc avow_batch_verdict(struct avow_batch *b, const struct avow_worker_c
     return finish(b, &rec, rc ? rc : avow_seal_verdict(v, ctx->keys->sign, &b->bytes, err), err);
 }
 
+/* The revocation once more, in another form; what the form has no word for is left out. */
+static enum avow_rc add_form(struct avow_batch *b, enum avow_batch_class class,
+                             const struct avow_batch_record *of,
+                             const struct avow_revocation_source *source, struct avow_err *err)
+{
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf json;
+    avow_buf_init(&json, AVOW_BUS_VALUE_MAX);
+    enum avow_rc rc = class == AVOW_BATCH_KEYLIME ? avow_revocation_keylime(source, &json, err)
+                                                  : avow_revocation_cloudevent(source, &json, err);
+    if (rc == AVOW_NOTFOUND)
+        return AVOW_OK;
+    struct avow_batch_record rec;
+    if (!rc)
+        rc = start(b, class, of->partition, source->revocation->key, &rec, err);
+    if (rc)
+        return rc;
+    avow_buf_put(&b->bytes, json.ptr, json.len);
+    return finish(b, &rec, avow_buf_status(&b->bytes, err), err);
+}
+
 enum avow_rc avow_batch_revocation(struct avow_batch *b, const struct avow_worker_ctx *ctx,
                                    int32_t partition, const struct avow_revocation *r,
                                    struct avow_err *err)
 {
     struct avow_batch_record rec;
     enum avow_rc rc = start(b, AVOW_BATCH_REVOCATION, partition, r->key, &rec, err);
-    return finish(b, &rec, rc ? rc : avow_seal_revocation(r, ctx->keys->sign, &b->bytes, err), err);
+    rc = finish(b, &rec, rc ? rc : avow_seal_revocation(r, ctx->keys->sign, &b->bytes, err), err);
+    const struct {
+        bool wanted;
+        enum avow_batch_class class;
+    } forms[] = {{ctx->outputs.cloudevents, AVOW_BATCH_CLOUDEVENT},
+                 {ctx->outputs.keylime, AVOW_BATCH_KEYLIME}};
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(forms) && !rc; i++) {
+        /* The bytes may move with each record that is added. */
+        const struct avow_revocation_source source = {
+            r, avow_bytes_make(b->bytes.ptr + rec.value_at, rec.value_len), AVOW_WORKER_NOW(ctx)};
+        if (forms[i].wanted)
+            rc = add_form(b, forms[i].class, &rec, &source, err);
+    }
+    return rc;
 }
 
 enum avow_rc avow_batch_directive(struct avow_batch *b, const struct avow_worker_ctx *ctx,

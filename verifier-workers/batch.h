@@ -21,6 +21,8 @@
 enum avow_batch_class {
     AVOW_BATCH_VERDICT,
     AVOW_BATCH_REVOCATION,
+    AVOW_BATCH_CLOUDEVENT, /* the same as the revocation, in other forms */
+    AVOW_BATCH_KEYLIME,
     AVOW_BATCH_DIRECTIVE,
     AVOW_BATCH_DEAD_LETTER,
     AVOW_BATCH_CLASSES

@@ -32,6 +32,11 @@ static const struct avow_conf_option options[] = {
      "Bundles below this version are refused; 0: none known.", NULL},
     {"metrics", "listen", AVOW_CONF_STR, NULL, 0, 0, NULL,
      "host:port for /metrics, /healthz and /readyz over plain HTTP; without it, off", NULL},
+    {"output", "cloudevents", AVOW_CONF_BOOL, "no", 0, 0, NULL,
+     "Publish revocations as CloudEvents, too, on the topic revocations.cloudevents.", NULL},
+    {"output", "keylime", AVOW_CONF_BOOL, "no", 0, 0, NULL,
+     "Publish revocations in Keylime's form, too, unsigned, on the topic revocations.keylime.",
+     NULL},
     {"topic", "prefix", AVOW_CONF_STR, "avow.", 0, 0, NULL, "Prefix of all topics.", NULL},
 };
 
@@ -71,6 +76,8 @@ enum avow_rc avow_worker_conf_read(const struct avow_conf *c, struct avow_worker
         .group = avow_conf_str(c, "worker", "group"),
         .instance = avow_conf_str(c, "worker", "instance"),
         .prefix = avow_conf_str(c, "topic", "prefix"),
+        .outputs = {.cloudevents = avow_conf_bool(c, "output", "cloudevents"),
+                    .keylime = avow_conf_bool(c, "output", "keylime")},
         .scratch_dir = avow_conf_str(c, "worker", "scratch_dir"),
         .min_version = avow_conf_u64(c, "trust", "min_version"),
         .threads = (unsigned)avow_conf_u64(c, "worker", "threads"),

@@ -12,6 +12,7 @@ struct avow_worker_conf { /* strings borrow from the avow_conf, or from `host` *
     const char *scratch_dir, *metrics_listen; /* NULL: off */
     enum avow_guarantee guarantee;
     uint64_t min_version;
+    struct avow_worker_outputs outputs;
     unsigned threads;
     char host[64]; /* hostname-pid, when worker.instance is not set */
 };

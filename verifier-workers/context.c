@@ -97,6 +97,8 @@ static const struct {
     [AVOW_TOPIC_VERDICTS] = {"verdicts", true},
     [AVOW_TOPIC_REVOCATIONS] = {"revocations", true},
     [AVOW_TOPIC_DEADLETTER] = {"deadletter", false},
+    [AVOW_TOPIC_CLOUDEVENTS] = {"revocations.cloudevents", true},
+    [AVOW_TOPIC_KEYLIME] = {"revocations.keylime", true},
 };
 
 bool avow_worker_topics_init(struct avow_worker_topics *t, const char *prefix)
@@ -107,6 +109,11 @@ bool avow_worker_topics_init(struct avow_worker_topics *t, const char *prefix)
             return false;
     }
     return true;
+}
+
+bool avow_worker_topic_is_used(enum avow_worker_topic t, struct avow_worker_outputs o)
+{
+    return (t != AVOW_TOPIC_CLOUDEVENTS || o.cloudevents) && (t != AVOW_TOPIC_KEYLIME || o.keylime);
 }
 
 bool avow_worker_topic_is_partitioned(enum avow_worker_topic t)

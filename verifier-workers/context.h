@@ -53,6 +53,8 @@ enum avow_worker_topic {
     AVOW_TOPIC_VERDICTS,
     AVOW_TOPIC_REVOCATIONS,
     AVOW_TOPIC_DEADLETTER,
+    AVOW_TOPIC_CLOUDEVENTS, /* the last two: only if they are asked for */
+    AVOW_TOPIC_KEYLIME,
     AVOW_TOPIC_COUNT
 };
 struct avow_worker_topics {
@@ -60,6 +62,12 @@ struct avow_worker_topics {
 };
 /* False if the prefix is too long. */
 bool avow_worker_topics_init(struct avow_worker_topics *t, const char *prefix) AVOW_MUST_CHECK;
+/* Forms of revocations besides our own. */
+struct avow_worker_outputs {
+    bool cloudevents, keylime;
+};
+/* Whether a worker with these outputs uses the topic. */
+bool avow_worker_topic_is_used(enum avow_worker_topic t, struct avow_worker_outputs o);
 /* Whether a topic has the bundle's partition count. */
 bool avow_worker_topic_is_partitioned(enum avow_worker_topic t);
 
@@ -77,6 +85,7 @@ struct avow_worker_counters { /* since start; each a uint64_t, for avow_meter ad
 
 struct avow_batch;
 struct avow_worker_ctx {
+    struct avow_worker_outputs outputs;
     const char *scratch_dir; /* NULL: no book of poison is kept */
     const char *group;
     struct avow_worker_clock clock;

@@ -107,6 +107,7 @@ static enum avow_rc serve(const struct avow_conf *conf, struct avow_err *err)
                                                 .instance = c.instance,
                                                 .guarantee = c.guarantee,
                                                 .min_version = c.min_version,
+                                                .outputs = c.outputs,
                                                 .scratch_dir = scratch_dir(&c),
                                                 .clock = avow_worker_clock_system(),
                                                 .stop_requested = avow_stop_requested},

@@ -409,6 +409,34 @@ enum avow_rc avow_runner_evidence(struct avow_runner *r, const struct avow_bus_m
               : AVOW_OK;
 }
 
+enum avow_rc avow_runner_unreadable(struct avow_runner *r, int64_t first, int64_t end,
+                                    struct avow_err *err)
+{
+    char detail[AVOW_ALARM_DETAIL_MAX];
+    struct avow_deadletter d = {.topic = avow_str_from(r->ctx->topics->name[AVOW_TOPIC_EVIDENCE]),
+                                .partition = r->partition,
+                                .offset = (uint64_t)first,
+                                .reason = AVOW_DROP_REASON_TOO_LARGE,
+                                .instance = avow_str_from(r->ctx->instance)};
+    avow_sha256(d.excerpt, d.sha256);
+    if (end <= r->next_offset)
+        return AVOW_OK;
+    avow_batch_open(r->ctx->batch, r->ctx);
+    (void)snprintf(
+        detail, sizeof detail,
+        "partition %d: evidence %lld to %lld is one compressed batch that nobody can read",
+        (int)r->partition, (long long)first, (long long)end - 1);
+    avow_runner_alarm(r, NULL, "evidence.unreadable", avow_bytes_make(detail, strlen(detail)),
+                      detail);
+    enum avow_rc rc = dropped(r, NULL, AVOW_DROP_REASON_TOO_LARGE, err);
+    if (!rc)
+        rc = dead_letter(r, &d, err);
+    if (!rc)
+        consumed(r, end - 1);
+    r->ctx->batch->closed = true;
+    return rc;
+}
+
 /* --- Reviews --- */
 
 void avow_runner_review(struct avow_runner *r, struct avow_agent *a)

@@ -82,6 +82,10 @@ enum avow_rc avow_runner_serve(struct avow_runner *r, int64_t offset,
  * (skip_offset is set). */
 enum avow_rc avow_runner_evidence(struct avow_runner *r, const struct avow_bus_msg *m,
                                   struct avow_err *err) AVOW_MUST_CHECK;
+/* Evidence from `first` to before `end` cannot be read at all: it is passed over. Errors: as above.
+ */
+enum avow_rc avow_runner_unreadable(struct avow_runner *r, int64_t first, int64_t end,
+                                    struct avow_err *err) AVOW_MUST_CHECK;
 /* Markers, silence, reviews: whatever is due. Stops when the batch is full. */
 enum avow_rc avow_runner_tick(struct avow_runner *r, struct avow_err *err) AVOW_MUST_CHECK;
 /* The watermark is needed soon, for the marker that is due. */

@@ -212,6 +212,7 @@ static enum avow_rc init(struct avow_worker *w, const struct avow_worker_opts *o
     uint64_t seed[2];
     w->opts = *opts;
     w->ctx.clock = opts->clock;
+    w->ctx.outputs = opts->outputs;
     w->ctx.scratch_dir = opts->scratch_dir;
     w->ctx.group = opts->group;
     w->ctx.keys = opts->keys;
@@ -284,6 +285,8 @@ void avow_worker_free(struct avow_worker *w)
 static enum avow_rc check_partitions(struct avow_worker *w, struct avow_err *err)
 {
     for (size_t t = 0; t < AVOW_TOPIC_COUNT; t++) {
+        if (!avow_worker_topic_is_used((enum avow_worker_topic)t, w->opts.outputs))
+            continue;
         uint32_t count,
             want = avow_worker_topic_is_partitioned((enum avow_worker_topic)t) ? w->partitions : 0;
         enum avow_rc rc = avow_bus_partition_count(w->opts.bus, w->topics.name[t],
@@ -300,11 +303,16 @@ static enum avow_rc check_partitions(struct avow_worker *w, struct avow_err *err
 
 static enum avow_rc make_clients(struct avow_worker *w, struct avow_err *err)
 {
-    const char *topics[] = {w->topics.name[AVOW_TOPIC_STATE], w->topics.name[AVOW_TOPIC_VERDICTS],
-                            w->topics.name[AVOW_TOPIC_REVOCATIONS],
-                            w->topics.name[AVOW_TOPIC_EPOCHS],
-                            w->topics.name[AVOW_TOPIC_DEADLETTER]};
-    struct avow_bus_producer_opts txn = {.topics = topics, .n_topics = AVOW_ARRAY_LEN(topics)};
+    static const enum avow_worker_topic written[] = {
+        AVOW_TOPIC_STATE,      AVOW_TOPIC_VERDICTS,    AVOW_TOPIC_REVOCATIONS, AVOW_TOPIC_EPOCHS,
+        AVOW_TOPIC_DEADLETTER, AVOW_TOPIC_CLOUDEVENTS, AVOW_TOPIC_KEYLIME};
+    const char *topics[AVOW_ARRAY_LEN(written)];
+    size_t n = 0;
+    for (size_t i = 0; i < AVOW_ARRAY_LEN(written); i++) {
+        if (avow_worker_topic_is_used(written[i], w->opts.outputs))
+            topics[n++] = w->topics.name[written[i]];
+    }
+    struct avow_bus_producer_opts txn = {.topics = topics, .n_topics = n};
     if (w->opts.guarantee == AVOW_EXACTLY_ONCE) {
         txn.transactional_id = w->ctx.owner;
         txn.txn_timeout_ms = AVOW_WORKER_SESSION_MS;

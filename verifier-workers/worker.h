@@ -27,7 +27,8 @@ struct avow_worker_opts {
     enum avow_guarantee guarantee;
     uint64_t min_version; /* bundles below are refused; 0: none known */
     struct avow_worker_clock clock;
-    bool (*stop_requested)(void);  /* NULL: never; ends what may wait long */
+    bool (*stop_requested)(void); /* NULL: never; ends what may wait long */
+    struct avow_worker_outputs outputs;
     const char *scratch_dir;       /* for poison_book.h; NULL: none is kept */
     struct avow_meter_slot *meter; /* NULL: nobody watches */
 };

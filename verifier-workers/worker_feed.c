@@ -269,6 +269,36 @@ static enum avow_rc overtaken(struct avow_worker *w, struct avow_err *err)
     return rc ? rc : avow_worker_aux_assign(w, err);
 }
 
+/* Whoever wrote it may not be who may write here, and would stop everything if it were waited for:
+ * reading goes on behind the batch. */
+static enum avow_rc unreadable(struct avow_worker *w, const struct avow_bus_msg *m,
+                               struct avow_err *err)
+{
+    int64_t end, *next = NULL;
+    struct avow_bus_tp tp = {NULL, m->partition, m->offset};
+    bool owned = m->partition >= 0 && (uint32_t)m->partition < w->partitions;
+    avow_log_limited(ERROR, "records_unreadable", 12, AVOW_KV_ERR(err));
+    w->ctx.counters.refused++;
+    for (size_t t = 0; t < AVOW_TOPIC_COUNT; t++) {
+        if (is_topic(w, m, (enum avow_worker_topic)t))
+            tp.topic = w->topics.name[t];
+    }
+    if (is_topic(w, m, AVOW_TOPIC_TRUST))
+        next = &w->trust_next;
+    else if (is_topic(w, m, AVOW_TOPIC_POLICIES))
+        next = &w->policies_next;
+    else if (owned)
+        next = is_topic(w, m, AVOW_TOPIC_EPOCHS) ? &w->slots[m->partition].epochs_next
+                                                 : &w->slots[m->partition].enrollments_next;
+    if (!next)
+        return AVOW_OK;
+    enum avow_rc rc = avow_bus_batch_end(w->opts.bus, &tp, &end, err);
+    if (!rc)
+        *next = end;
+    enum avow_rc again = avow_worker_aux_assign(w, err); /* or the partition stands still */
+    return rc ? rc : again;
+}
+
 enum avow_rc avow_worker_aux_poll(struct avow_worker *w, unsigned timeout_ms, size_t max, size_t *n,
                                   struct avow_err *err)
 {
@@ -279,6 +309,10 @@ enum avow_rc avow_worker_aux_poll(struct avow_worker *w, unsigned timeout_ms, si
         rc = avow_bus_poll(w->aux, handled ? 0 : timeout_ms, &m, err);
         if (rc == AVOW_NOTFOUND)
             rc = overtaken(w, err);
+        if (rc == AVOW_PARSE) {
+            rc = unreadable(w, &m, err);
+            m.topic = NULL;
+        }
         if (avow_worker_is_transient(rc)) {
             avow_worker_kafka_trouble(err);
             rc = AVOW_OK;

@@ -52,6 +52,24 @@ static enum avow_rc evidence_overtaken(struct avow_worker *w, int32_t partition,
     return avow_bus_assign(w->evidence, &tp, 1, err);
 }
 
+/* A batch that does not decompress, or to more than anybody may be made to hold. Its neighbours are
+ * good: evidence goes on behind it, and nowhere else. */
+static enum avow_rc unreadable_batch(struct avow_worker *w, int32_t partition, int64_t first,
+                                     struct avow_err *err)
+{
+    struct avow_runner *r = avow_worker_runner(w, partition);
+    struct avow_bus_tp tp = {w->topics.name[AVOW_TOPIC_EVIDENCE], partition, first};
+    int64_t end;
+    if (!r || !r->serving)
+        return AVOW_OK;
+    avow_log_limited(WARN, "evidence_unreadable", 12, AVOW_KV_ERR(err));
+    r->rewind = true; /* whatever happens: it is assigned anew, or the partition stands still */
+    if (r->health != AVOW_EPOCH_BELL_HEALTHY)
+        return AVOW_OK;
+    enum avow_rc rc = avow_bus_batch_end(w->opts.bus, &tp, &end, err);
+    return rc ? rc : avow_runner_unreadable(r, first, end, err);
+}
+
 static enum avow_rc one_evidence(struct avow_worker *w, const struct avow_bus_msg *m,
                                  struct avow_err *err)
 {
@@ -78,6 +96,10 @@ static enum avow_rc poll_evidence(struct avow_worker *w, unsigned timeout_ms, st
         rc = avow_bus_poll(w->evidence, i ? 0 : timeout_ms, &m, err);
         if (rc == AVOW_NOTFOUND)
             rc = evidence_overtaken(w, (int32_t)err->native, err);
+        if (rc == AVOW_PARSE) {
+            rc = unreadable_batch(w, m.partition, m.offset, err);
+            m.topic = NULL;
+        }
         if (avow_worker_is_transient(rc)) {
             avow_worker_kafka_trouble(err);
             rc = AVOW_OK;

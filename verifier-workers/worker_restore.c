@@ -201,14 +201,29 @@ static enum avow_rc fence_all(struct avow_worker *w, const struct restore *list,
     return rc;
 }
 
+/* A batch that cannot be read: as if these states were not there. */
+static enum avow_rc skip_states(struct avow_worker *w, struct avow_bus_consumer *c,
+                                int32_t partition, int64_t first, struct avow_err *err)
+{
+    struct avow_bus_tp tp = {w->topics.name[AVOW_TOPIC_STATE], partition, first};
+    avow_log_limited(ERROR, "records_unreadable", 12, AVOW_KV_ERR(err));
+    w->ctx.counters.state_rejected++;
+    if (partition >= 0 && (uint32_t)partition < w->partitions && w->slots[partition].runner)
+        w->slots[partition].runner->states_rejected++;
+    enum avow_rc rc = avow_bus_batch_end(w->opts.bus, &tp, &tp.offset, err);
+    return rc ? rc : avow_bus_seek(c, &tp, err);
+}
+
 /* One record, or none within a moment. */
 static enum avow_rc read_one_state(struct avow_worker *w, struct avow_bus_consumer *c, bool *got,
                                    struct avow_err *err)
 {
     struct avow_bus_msg m = {0};
     enum avow_rc rc = avow_bus_poll(c, 100, &m, err);
-    *got = !rc && m.topic;
-    if (*got && m.partition >= 0 && (uint32_t)m.partition < w->partitions &&
+    *got = m.topic != NULL;
+    if (rc == AVOW_PARSE)
+        return skip_states(w, c, m.partition, m.offset, err);
+    if (!rc && *got && m.partition >= 0 && (uint32_t)m.partition < w->partitions &&
         w->slots[m.partition].runner)
         return avow_runner_feed_state(w->slots[m.partition].runner, &m, err);
     return rc;

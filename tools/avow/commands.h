@@ -29,6 +29,7 @@ enum avow_exit avow_cmd_agent_watch(struct avow_cli *cli, int argc, char **argv)
 enum avow_exit avow_cmd_verdict_tail(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_verdict_audit(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_revocation_tail(struct avow_cli *cli, int argc, char **argv);
+enum avow_exit avow_cmd_revocation_verify(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_list(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_worker(struct avow_cli *cli, int argc, char **argv);
 enum avow_exit avow_cmd_keys_tenant(struct avow_cli *cli, int argc, char **argv);

@@ -44,6 +44,7 @@ static const struct command commands[] = {
     {"verdict tail", avow_cmd_verdict_tail, "print verdicts"},
     {"verdict audit", avow_cmd_verdict_audit, "appraise recorded evidence again, and compare"},
     {"revocation tail", avow_cmd_revocation_tail, "print revocations"},
+    {"revocation verify", avow_cmd_revocation_verify, "check the signature of one record"},
     {"enroll", avow_cmd_enroll, "enrol whoever registers, by a profile"},
     {"registrar list", avow_cmd_registrar_list, "list the registered agents"},
     {"registrar status", avow_cmd_registrar_status, "show one registration"},

@@ -1,5 +1,7 @@
 #include "kafka.h"
 
+#include "inflate_guard.h"
+
 #include "avow/base/clock.h"
 #include "avow/base/log.h"
 #include "avow/base/num.h"
@@ -64,8 +66,24 @@ static enum avow_rc no_offset(struct avow_kafka_consumer *c, const rd_kafka_mess
                         topic, m->partition, (long long)m->offset);
 }
 
+/* librdkafka would fetch it again for ever. */
+static enum avow_rc bad_batch(struct avow_kafka_consumer *c, const rd_kafka_message_t *m,
+                              struct avow_bus_msg *msg, struct avow_err *err)
+{
+    const char *topic = m->rkt ? rd_kafka_topic_name(m->rkt) : "";
+    struct avow_kafka_part *part = avow_kafka_part_find(c, topic, m->partition);
+    if (!part)
+        return AVOW_OK; /* of an assignment that is gone */
+    avow_kafka_part_stall(c, part, 0);
+    msg->topic = part->topic;
+    msg->partition = m->partition;
+    msg->offset = m->offset;
+    return avow_err_set(err, AVOW_PARSE, m->err, "%s[%d]: the batch at %lld: %s", topic,
+                        m->partition, (long long)m->offset, rd_kafka_message_errstr(m));
+}
+
 static enum avow_rc poll_error(struct avow_kafka_consumer *c, const rd_kafka_message_t *m,
-                               struct avow_err *err)
+                               struct avow_bus_msg *msg, struct avow_err *err)
 {
     const char *topic = m->rkt ? rd_kafka_topic_name(m->rkt) : "";
     switch (m->err) {
@@ -73,6 +91,8 @@ static enum avow_rc poll_error(struct avow_kafka_consumer *c, const rd_kafka_mes
         return AVOW_OK;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
         return no_offset(c, m, err);
+    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
+        return bad_batch(c, m, msg, err);
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
         /* librdkafka looks for the coordinator of the group that is never joined; agents have no
          * right to. */
@@ -112,7 +132,7 @@ static enum avow_rc consumer_poll(struct avow_bus_consumer *base, unsigned timeo
     if (!c->current)
         return avow_kafka_check_fatal(c->rk, err);
     if (c->current->err) {
-        rc = poll_error(c, c->current, err);
+        rc = poll_error(c, c->current, msg, err);
         drop_current(c);
         return rc;
     }
@@ -274,6 +294,7 @@ enum avow_rc avow_kafka_consumer_new(struct avow_bus *b, const struct avow_bus_c
     if (!c)
         return avow_err_set(err, AVOW_NOMEM, 0, "consumer");
     c->base.vt = &consumer_vtable;
+    avow_inflate_guard();
     owner = &c->base;
     c->rebalance = opts->rebalance;
     c->joined = opts->group != NULL;

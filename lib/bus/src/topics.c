@@ -54,6 +54,8 @@ static const struct avow_topic_def topics[] = {
     TOPIC("state", 0, state),
     TOPIC("verdicts", 0, verdicts),
     TOPIC("revocations", 0, revocations),
+    TOPIC("revocations.cloudevents", 0, revocations),
+    TOPIC("revocations.keylime", 0, revocations),
     TOPIC("payloads", 0, compacted),
     TOPIC("deadletter", 4, deadletter),
 };

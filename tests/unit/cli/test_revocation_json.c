@@ -1,8 +1,8 @@
 #include "cli_test.h"
 
+#include "avow/events/revocation_json.h"
 #include "avow/wire/revocation.h"
 #include "json_out.h"
-#include "revocation_json.h"
 
 #define NASTY "a \"quote\" \\ \x1b[31m \n \xe6\x97\xa5"
 

@@ -9,8 +9,9 @@
 #include "avow/base/cleanup.h"
 #include "avow/base/err.h"
 
-#define AVOW_BUS_VALUE_MAX 1000000u /* PROTOCOL B6 */
-#define AVOW_BUS_KEY_MAX 1024u      /* ids have 128, payload and policy keys a little more */
+#define AVOW_BUS_VALUE_MAX 1000000u                /* PROTOCOL B6 */
+#define AVOW_BUS_INFLATED_MAX (8u * 1024u * 1024u) /* what a compressed batch may become */
+#define AVOW_BUS_KEY_MAX 1024u /* ids have 128, payload and policy keys a little more */
 #define AVOW_BUS_TAIL(n) (-2000 - (int64_t)(n)) /* n records before the end */
 #define AVOW_BUS_BEGINNING (-2)
 #define AVOW_BUS_END (-1)
@@ -168,10 +169,17 @@ enum avow_rc avow_bus_seek(struct avow_bus_consumer *c, const struct avow_bus_tp
 /* msg->topic NULL if nothing came within timeout. AVOW_BUS for a broker-side error worth logging (a
  * refused login, a missing topic, ...; polling goes on), AVOW_NOTFOUND with native = partition when
  * the position is not in the log, below its start as a rule (PROTOCOL B3.2 step 3): that partition
- * stops until a seek. AVOW_BUS_FATAL. The first polls after an assignment may take a second longer
- * than asked. */
+ * stops until a seek. AVOW_PARSE with topic, partition and offset in msg when the batch of records
+ * that begins at the offset does not decompress, or to more than AVOW_BUS_INFLATED_MAX: that
+ * partition stops until a seek, as a rule to avow_bus_batch_end. AVOW_BUS_FATAL. The first polls
+ * after an assignment may take a second longer than asked. */
 enum avow_rc avow_bus_poll(struct avow_bus_consumer *c, unsigned timeout_ms,
                            struct avow_bus_msg *msg, struct avow_err *err) AVOW_MUST_CHECK;
+/* The offset behind a batch that poll could not decompress. Tries several offsets, with a consumer
+ * of its own: milliseconds to seconds. Errors: AVOW_TIMEOUT, AVOW_UNREACHABLE, AVOW_BUS,
+ * AVOW_NOMEM. */
+enum avow_rc avow_bus_batch_end(struct avow_bus *b, const struct avow_bus_tp *batch, int64_t *out,
+                                struct avow_err *err) AVOW_MUST_CHECK;
 /* Next offset that poll would return; passes trailing control records, so position >= watermark
  * ends a restore. */
 enum avow_rc avow_bus_position(struct avow_bus_consumer *c, const char *topic, int32_t partition,

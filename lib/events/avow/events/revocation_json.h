@@ -1,15 +1,15 @@
 /* revocation_json.h - a verified revocation in the forms that SIEMs and Keylime's consumers read.
- * Layer: tools/avow. */
-#ifndef AVOW_TOOLS_REVOCATION_JSON_H
-#define AVOW_TOOLS_REVOCATION_JSON_H
+ * Layer: events. Pure; thread-safe. */
+#ifndef AVOW_EVENTS_REVOCATION_JSON_H
+#define AVOW_EVENTS_REVOCATION_JSON_H
 
 #include "avow/base/buf.h"
 #include "avow/model/revocation.h"
 
 struct avow_revocation_source {
     const struct avow_revocation *revocation; /* decoded and verified */
-    struct avow_bytes record;                 /* as read */
-    uint64_t time_ms;                         /* of the record on the topic */
+    struct avow_bytes record;                 /* as on the topic */
+    uint64_t time_ms;                         /* of the record on the topic, or now */
 };
 
 /* CloudEvents 1.0, structured JSON mode; the record's fields are `data`, its id lets consumers drop

@@ -1,17 +1,39 @@
 #define _GNU_SOURCE /* gmtime_r */
-#include "revocation_json.h"
+#include "avow/events/revocation_json.h"
 
+#include "avow/base/cleanup.h"
 #include "avow/base/clock.h"
 #include "avow/base/hex.h"
 #include "avow/base/num.h"
 #include "avow/core/findings.h"
-#include "json_out.h"
+#include "avow/wire/json.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "avow/base/banned.h"
+
+#define RECORD_JSON_MAX (2u * 1024u * 1024u)
+
+/* Texts of records are UTF-8: the codec refuses others. */
+static json_t *json_str(struct avow_str s)
+{
+    return json_stringn(s.ptr ? s.ptr : "", s.len);
+}
+
+static enum avow_rc json_record(struct avow_bytes record, json_t **out, struct avow_err *err)
+{
+    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
+    avow_buf_init(&text, RECORD_JSON_MAX);
+    enum avow_rc rc = avow_wire_to_json(record, AVOW_JSON_PLAIN, &text, err);
+    if (rc)
+        return rc;
+    json_error_t why;
+    *out = json_loadb((const char *)text.ptr, text.len, JSON_ALLOW_NUL, &why);
+    return *out ? AVOW_OK : avow_err_set(err, AVOW_NOMEM, 0, "record as JSON: %s", why.text);
+}
 
 /* Appends `taken` on one line; NULL is AVOW_NOMEM. */
 static enum avow_rc put_line(json_t *taken, struct avow_buf *out, struct avow_err *err)
@@ -31,7 +53,7 @@ enum avow_rc avow_revocation_cloudevent(const struct avow_revocation_source *s,
     char id[33], at[32], type[64], source[64], fleet[33];
     const struct avow_revocation *r = s->revocation;
     json_t *data;
-    enum avow_rc rc = avow_json_record(s->record, &data, err);
+    enum avow_rc rc = json_record(s->record, &data, err);
     if (rc)
         return rc;
     avow_hex_encode(id, AVOW_BYTES_OF(r->id));
@@ -40,8 +62,8 @@ enum avow_rc avow_revocation_cloudevent(const struct avow_revocation_source *s,
     snprintf(source, sizeof source, "/avow/%s", fleet);
     snprintf(type, sizeof type, "avow.%s", avow_revocation_class_text(r->class));
     return put_line(json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:o}", "specversion", "1.0", "id", id,
-                              "source", source, "type", type, "subject", avow_json_str(r->key),
-                              "time", at, "datacontenttype", "application/json", "data", data),
+                              "source", source, "type", type, "subject", json_str(r->key), "time",
+                              at, "datacontenttype", "application/json", "data", data),
                     out, err);
 }
 
@@ -75,8 +97,8 @@ static json_t *keylime_context(const struct avow_revocation *r)
     json_t *context = json_object();
     for (size_t i = 0; i < r->findings_count && context; i++) {
         const struct avow_finding *f = &r->findings[i];
-        json_t *one = json_pack("{s:o,s:o}", "where", avow_json_str(f->where), "detail",
-                                avow_json_str(f->detail));
+        json_t *one =
+            json_pack("{s:o,s:o}", "where", json_str(f->where), "detail", json_str(f->detail));
         json_t *list = json_object_getn(context, f->id.ptr, f->id.len);
         if (!list) {
             list = json_array();
@@ -112,12 +134,11 @@ static char *keylime_msg(const struct avow_revocation_source *s)
     if (!context_text)
         return NULL;
     keylime_time(at, s->time_ms);
-    json_t *msg =
-        json_pack("{s:s,s:s,s:o,s:i,s:s,s:o,s:s,s:o,s:o,s:s}", "type",
-                  silent ? "comm_error" : "revocation", "ip", "", "agent_id", avow_json_str(r->key),
-                  "port", 0, "tpm_policy", "", "meta_data", avow_json_str(r->metadata),
-                  "event_time", at, "event_id", avow_json_str(keylime_event(r, event)),
-                  "severity_label", avow_json_str(r->severity), "context", context_text);
+    json_t *msg = json_pack(
+        "{s:s,s:s,s:o,s:i,s:s,s:o,s:s,s:o,s:o,s:s}", "type", silent ? "comm_error" : "revocation",
+        "ip", "", "agent_id", json_str(r->key), "port", 0, "tpm_policy", "", "meta_data",
+        json_str(r->metadata), "event_time", at, "event_id", json_str(keylime_event(r, event)),
+        "severity_label", json_str(r->severity), "context", context_text);
     char *text = msg ? json_dumps(msg, JSON_COMPACT) : NULL;
     free(context_text);
     json_decref(msg);
