@@ -1,17 +1,15 @@
 """Holes of Keylime that one quote and the files beside it can show, by the numbers of docs/KEYLIME.md: closed in `avow appraise`."""
 
 import json
-import struct
 from dataclasses import dataclass, field
 
 import imalog
+import imasig
 import machines
 import pytest
 import tpmbytes
 import uefilog
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives import serialization
 
 CAPTURES = {c.name: c for c in machines.captures(machines.HOME)}
 NONCE = "5a" * 32
@@ -128,28 +126,14 @@ def test_s9_a_reboot_begins_the_list_anew(avow, judge, tmp_path):
     assert judge(tail, "--state-in", state) == [], "and goes on from there"
 
 
-def certificate(key) -> bytes:
-    import datetime
-
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "files")])
-    day = datetime.datetime(2026, 1, 1)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(day).not_valid_after(day + datetime.timedelta(9999))
-    made = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
 def signed(key, path: bytes, digest: bytes) -> imalog.Entry:
-    """ima-sig: linux v6.6 security/integrity/integrity.h, struct signature_v2_hdr."""
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest[-4:]
-    signature = key.sign(digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
-    return imalog.new_entry("ima-sig", path, digest, last=[b"\3\2\4" + identifier + struct.pack(">H", len(signature)) + signature])
+    return imalog.new_entry("ima-sig", path, digest, last=[imasig.signature(key, digest)])
 
 
 def test_s10_a_learned_key_counts_in_the_evidence_after(judge, tmp_path):
     """And only because the policy lists it for its keyring."""
-    key, state, host = ec.generate_private_key(ec.SECP256R1()), tmp_path / "state", Host()
-    data = certificate(key)
+    key, state, host = imasig.new_key(), tmp_path / "state", Host()
+    data = imasig.certificate(key)
     policy = imalog.policy_of(host.entries, keyrings={".ima": [tpmbytes.digest("sha256", data).hex()]})
     host.measure(imalog.new_entry("ima-buf", b".ima", tpmbytes.digest("sha256", data), last=[data]))
     assert judge(host.quote(), "--state-out", state, policy=policy) == []
@@ -158,14 +142,14 @@ def test_s10_a_learned_key_counts_in_the_evidence_after(judge, tmp_path):
         tail = host.quote().change(ima=host.entries[-1].encode())
         assert judge(tail, "--state-in", state, "--state-out", state, policy=policy) == []
     assert "ima.key_unknown" in judge(host.quote(), policy=policy | {"keyrings": {}})
-    host.measure(signed(ec.generate_private_key(ec.SECP256R1()), b"/tmp/x", bytes(range(32))))
+    host.measure(signed(imasig.new_key(), b"/tmp/x", bytes(range(32))))
     assert judge(host.quote(), policy=policy) == ["ima.digest_unknown"]
 
 
 def test_s11_a_signed_policy_is_the_policy_in_it(avow, judge, tmp_path):
     host, key = Host(), tmp_path / "key.pem"
     key.write_bytes(
-        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        imasig.new_key().private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
