@@ -5,10 +5,14 @@ AVOW_CAPTURES names a folder of more, one machine a folder, with the files of te
 
 import json
 import os
+import random
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import imalog
+import imasig
 import pytest
 import tpmbytes
 import uefilog
@@ -167,3 +171,46 @@ def test_lists_are_what_evmctl_says(tmp_path, name):
     assert evmctl_explains(tmp_path, machine, entries)
     assert not evmctl_explains(tmp_path, machine, entries[:20] + entries[21:])
     assert not evmctl_explains(tmp_path, machine, changed_path(entries)[0])
+
+
+def evmctl_signatures(folder: Path, key: Path, entries: list[imalog.Entry]) -> dict[str, bool]:
+    """Of each file that is signed: whether the signature is one of the key."""
+    values = {i: bytes(32) for i in range(24)} | {10: imalog.replay(entries, "sha256")}
+    (folder / "pcrs").write_text("".join(f"PCR-{i:02}: {value.hex(' ')}\n" for i, value in values.items()))
+    (folder / "list").write_bytes(imalog.encode(entries))
+    command = ["evmctl", "ima_measurement", "--pcrs", f"sha256,{folder / 'pcrs'}", "--verify-bank=sha256", "--verify-sig"]
+    done = subprocess.run([*command, "--key", key, "-v", folder / "list"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"^(/\S+): verification (is OK|failed)", done.stdout + done.stderr, re.MULTILINE)
+    return {path: verdict == "is OK" for path, verdict in said}
+
+
+def test_signatures_are_what_evmctl_says(avow, tmp_path):
+    """It does not look at the length in a signature's header; the kernel does, and so do we."""
+    key, other = imasig.new_key(), imasig.new_key()
+    certificate = tmp_path / "certificate.der"
+    certificate.write_bytes(imasig.certificate(key))
+    kinds: Counter = Counter()
+    for seed in range(12):
+        rng = random.Random(seed)
+        entries = [imalog.new_entry("ima-ng", b"boot_aggregate", bytes(32))]
+        for n in range(8):
+            digest, kind = rng.randbytes(32), rng.choice(["good", "good", "other key", "other digest", "bit", "cut", "none"])
+            made = imasig.signature(other if kind == "other key" else key, bytes(32) if kind == "other digest" else digest)
+            if kind == "bit":
+                at = rng.randrange(2, len(made))
+                made = made[:at] + bytes([made[at] ^ 1 << rng.randrange(8)]) + made[at + 1 :]
+            made = b"" if kind == "none" else made[:-1] if kind == "cut" else made
+            entries.append(imalog.new_entry("ima-sig", b"/bin/%d" % n, digest, last=[made]))
+        theirs = evmctl_signatures(tmp_path, certificate, entries)
+        code, got = avow.json("ima", tmp_path / "list", "--verification-key", certificate)
+        bad = {f["context"]["path"] for f in got["findings"]}
+        signed = {e.path for e in entries[1:] if e.fields[2]}
+        ours = {path: path not in bad for path in signed}
+        lying = {e.path for e in entries[1:] if e.fields[2] and int.from_bytes(e.fields[2][7:9], "big") != len(e.fields[2]) - 9}
+        wanted = {path: theirs.get(path, False) and path not in lying for path in signed}
+        assert ours == wanted, f"seed {seed}: {bad}, evmctl {theirs}"
+        assert bad - signed == {e.path for e in entries[1:] if not e.fields[2]}, "with a key every file is signed"
+        kinds.update(ours.values())
+    print(f"signatures that evmctl and avow accept {kinds[True]}, refuse {kinds[False]}")
+    assert kinds[True] > 10 and kinds[False] > 10

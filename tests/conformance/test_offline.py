@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -531,3 +532,10 @@ def test_a_file_without_permission(avow, tmp_path):
     path.write_bytes(b"")
     path.chmod(0)
     assert avow.run("quote", path).returncode == 1
+
+
+@pytest.mark.parametrize("command", ["appraise", "ima", "quote"])
+def test_manual_pages_have_every_option_and_no_other(avow, command):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "man" / f"avow-{command}.1").read_text()
+    shown = set(re.findall(r"^  --([a-z0-9-]+)", avow.run(command, "--help").stdout, re.MULTILINE))
+    assert set(re.findall(r"^\.It Fl Fl ([a-z0-9-]+)", page, re.MULTILINE)) == shown and shown
