@@ -113,6 +113,15 @@ def test_metrics__names__are_those_that_are_documented(field, watched):
     assert set(watched.metrics().types) == documented
 
 
+def test_alert_rules__metrics_and_labels__are_those_of_the_worker(field, watched):
+    text = (ROOT / "deploy" / "prometheus" / "avow.rules.yml").read_text()
+    used = set(re.findall(r"avow_worker_[a-z_]+", text))
+    assert len(used) > 5
+    m = watched.wait(lambda m: used <= {name for name, _ in m}, f"samples of {used}")
+    for name, value in re.findall(r'(avow_worker_[a-z_]+)\{[a-z]+!?="([^"]*)"', text):
+        assert (name, value) in m, (name, value)
+
+
 def test_readyz__no_broker_to_restore_from__503_then_200(field):
     w = Watched(free_port())
     proc = field.site.start_worker("w1", metrics__listen=f"127.0.0.1:{w.port}", topic__prefix="elsewhere.")
