@@ -94,6 +94,25 @@ def test_members_of_a_finding(appraise, tmp_path):
         assert f["context"] == {"entry": 100 + i, "path": FIRST.entries[100 + i].path}
 
 
+def test_keylime_tells_a_changed_digest_from_an_unknown_path(avow, tmp_path):
+    """Of files, keys of a keyring, buffers, and of boot_aggregate."""
+    data = b"some data of the kernel"
+    entries = [
+        FIRST.entries[0],
+        imalog.new_entry("ima-ng", b"/bin/a", bytes(range(32))),
+        imalog.new_entry("ima-buf", b"kernel_version", tpmbytes.digest("sha256", data), last=[data]),
+    ]
+    policy, listed = tmp_path / "policy.json", tmp_path / "list"
+    listed.write_bytes(imalog.encode(entries))
+    made = imalog.policy_of([])
+    for where, event in ((["/bin/a", "kernel_version", "boot_aggregate"], "runtime_policy_hash"), (["/other"], "not_in_allowlist")):
+        other = {name: ["ab" * 32] for name in where}
+        policy.write_text(json.dumps(made | {"digests": other, "ima-buf": other}))
+        _, got = avow.json("ima", listed, "--runtime-policy", policy)
+        assert [f["id"] for f in got["findings"]] == ["ima.boot_aggregate", "ima.digest_unknown", "ima.buffer_unknown"]
+        assert {f["keylime_event_id"] for f in got["findings"]} == {f"ima.validation.ima-ng.{event}"}
+
+
 def test_at_most_100_findings_are_listed_and_all_counted(appraise, tmp_path):
     policy = tmp_path / "policy.json"
     policy.write_text(json.dumps(imalog.policy_of([])))
