@@ -143,11 +143,17 @@ static bool has_digest(const struct avow_boot_run *run, const struct avow_boot_s
     return yes && (!no || s->forbidden);
 }
 
+/* Its data could be a text that is forbidden, and left out of the log. */
+static bool may_hide_text(const struct avow_boot_run *run)
+{
+    return !run->fact.bound && run->forbids_text & UINT32_C(1) << run->e.pcr;
+}
+
 static bool matches(struct avow_boot_run *run, const struct avow_boot_step *s)
 {
     if (s->has_type && s->type != run->e.untrusted_type)
         return false;
-    return s->how == AVOW_BOOT_ANY    ? true
+    return s->how == AVOW_BOOT_ANY    ? !may_hide_text(run)
            : s->how == AVOW_BOOT_TEXT ? avow_boot_run_matches(run, s->texts)
                                       : has_digest(run, s);
 }
@@ -254,7 +260,7 @@ static void out_of_sequence(struct avow_boot_run *run, const struct avow_boot_st
     }
     const struct avow_boot_step *s = &steps->items[want];
     enum avow_finding_id id = finding_of(run->e.pcr, s);
-    if (s->how == AVOW_BOOT_TEXT && !run->fact.bound)
+    if ((s->how == AVOW_BOOT_TEXT && !run->fact.bound) || may_hide_text(run))
         id = AVOW_FINDING_BOOT_DATA_UNTRUSTED;
     avow_boot_complain(run, id, "%s is not %.128s", what, step_name(s));
     run->counts[s->at]++; /* stands in its place */
@@ -350,7 +356,7 @@ static void unexplained(struct avow_boot_run *run)
     if (run->e.pcr == COMMANDS_PCR && avow_boot_run_text(run, &text) &&
         avow_boot_text_is_command_line(text))
         id = AVOW_FINDING_BOOT_COMMAND_LINE;
-    if ((run->e.pcr == COMMANDS_PCR || run->e.pcr == 7) && !run->fact.bound)
+    if (((run->e.pcr == COMMANDS_PCR || run->e.pcr == 7) && !run->fact.bound) || may_hide_text(run))
         id = AVOW_FINDING_BOOT_DATA_UNTRUSTED;
     if (!run->report) {
         run->complaints++;
@@ -418,6 +424,16 @@ static void end(struct avow_boot_run *run)
                               "no event is an accepted command line");
 }
 
+static uint32_t forbidden_texts(const struct avow_boot_steps *steps)
+{
+    uint32_t pcrs = 0;
+    for (size_t i = 0; i < steps->count; i++) {
+        if (steps->items[i].how == AVOW_BOOT_TEXT)
+            pcrs |= UINT32_C(1) << steps->items[i].pcr;
+    }
+    return pcrs;
+}
+
 static void begin(struct avow_boot_run *run)
 {
     run->sets[run->sets_count++] = &run->rules->common;
@@ -425,6 +441,7 @@ static void begin(struct avow_boot_run *run)
         run->sets[run->sets_count++] = run->boot;
     for (size_t i = 0; i < run->sets_count; i++) {
         run->judged |= run->sets[i]->judged & run->pcrs;
+        run->forbids_text |= forbidden_texts(&run->sets[i]->forbidden);
         for (size_t k = 0; k < AVOW_EVENT_PCRS; k++) {
             if (run->sets[i]->has_sequence & run->pcrs & UINT32_C(1) << k)
                 run->sequences[k] = &run->sets[i]->sequences[k];

@@ -29,6 +29,7 @@ struct avow_boot_run {
     size_t sets_count;
     const struct avow_boot_steps *sequences[AVOW_EVENT_PCRS];
     uint32_t judged;
+    uint32_t forbids_text;      /* bit i: some text is forbidden in PCR i */
     size_t at[AVOW_EVENT_PCRS]; /* the step of the sequence that explained an event last */
     bool separated[AVOW_EVENT_PCRS];
     bool has_state, has_keys[AVOW_BOOT_KEY_COUNT], has_command_line;

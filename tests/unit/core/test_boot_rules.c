@@ -734,6 +734,24 @@ static void test_boot_policy_judge__digests_of_several_banks__all_that_are_prove
     }
 }
 
+/* The text that is forbidden was measured, and is not in the log's data. */
+static void test_AB3_boot_policy_judge__forbidden_text_left_out__data_untrusted(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, "m2-grub-sb");
+    struct ev *e = with_text(&b, "Exit Boot Services Invocation");
+    e->type = AVOW_EV_EVENT_TAG;
+    set_text(&b, e, "", "nothing to see");
+    rebuild(&b);
+    struct told t =
+        judge(&b, HEAD "\"events\":[{\"pcr\":5,\"any\":true}],\"forbidden\":[{\"pcr\":5,"
+                       "\"text\":[\"Exit Boot Services Invocation\"]}]}");
+    if (t.count != 1 || !t.ids[AVOW_FINDING_BOOT_DATA_UNTRUSTED])
+        fail_msg("%s", t.text);
+    bench_deinit(&b);
+}
+
 /* --- Made of logs --- */
 
 struct bytes_of {
@@ -888,6 +906,7 @@ int main(void)
         cmocka_unit_test(test_boot_policy_make__bad_input__says_what),
         cmocka_unit_test(test_AB1_boot_policy_judge__data_changed__not_believed),
         cmocka_unit_test(test_AB3_boot_policy_judge__relabelled__finding),
+        cmocka_unit_test(test_AB3_boot_policy_judge__forbidden_text_left_out__data_untrusted),
         cmocka_unit_test(test_AB4_boot_policy_judge__events_dropped__missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
