@@ -19,40 +19,22 @@
 
 /* --- Complaints --- */
 
-AVOW_PRINTF(3, 0)
-static void complain(struct avow_refstate_run *run, struct avow_boot_complaint *c, const char *fmt,
-                     va_list args)
-{
-    char text[DETAIL_MAX + 1];
-    c->detail = "the detail is left out";
-    if (run->complaints++ < AVOW_BOOT_DETAILED) {
-        (void)vsnprintf(text, sizeof text, fmt, args);
-        avow_boot_make_printable(text);
-        c->detail = avow_arena_cstr(run->judge->arena, avow_str_from(text));
-        run->nomem |= !c->detail;
-    }
-    if (!run->nomem)
-        run->judge->complain(run->judge->arg, c);
-}
-
-void avow_refstate_complain(struct avow_refstate_run *run, enum avow_finding_id id, const char *fmt,
-                            ...)
-{
-    struct avow_boot_complaint c = {id, (int64_t)run->e.index, (int32_t)run->e.pcr, NULL};
-    va_list args;
-    va_start(args, fmt);
-    complain(run, &c, fmt, args);
-    va_end(args);
-}
-
 void avow_refstate_complain_at(struct avow_refstate_run *run, int64_t event, int32_t pcr,
                                enum avow_finding_id id, const char *fmt, ...)
 {
-    struct avow_boot_complaint c = {id, event, pcr, NULL};
-    va_list args;
-    va_start(args, fmt);
-    complain(run, &c, fmt, args);
-    va_end(args);
+    struct avow_boot_complaint c = {id, event, pcr, "the detail is left out"};
+    char text[DETAIL_MAX + 1];
+    if (run->complaints++ < AVOW_BOOT_DETAILED) {
+        va_list args;
+        va_start(args, fmt);
+        (void)vsnprintf(text, sizeof text, fmt, args);
+        va_end(args);
+        avow_boot_make_printable(text);
+        c.detail = avow_arena_cstr(run->judge->arena, avow_str_from(text));
+        run->nomem |= !c.detail;
+    }
+    if (!run->nomem)
+        run->judge->complain(run->judge->arg, &c);
 }
 
 static const char *type_text(const struct avow_event *e)

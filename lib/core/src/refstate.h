@@ -103,12 +103,12 @@ struct avow_refstate_run {
     int64_t cmdline_event;
     struct avow_refstate_image vmlinuz, initrd, last_file; /* event -1: there is none */
 };
-/* Where: the current event. */
-void avow_refstate_complain(struct avow_refstate_run *run, enum avow_finding_id id, const char *fmt,
-                            ...) AVOW_PRINTF(3, 4);
 /* Where: an event, or -1; a PCR, or -1. */
 void avow_refstate_complain_at(struct avow_refstate_run *run, int64_t event, int32_t pcr,
                                enum avow_finding_id id, const char *fmt, ...) AVOW_PRINTF(5, 6);
+/* Where: the current event. */
+#define avow_refstate_complain(run, id, ...)                                                       \
+    avow_refstate_complain_at(run, (int64_t)(run)->e.index, (int32_t)(run)->e.pcr, id, __VA_ARGS__)
 bool avow_refstate_has(const struct avow_refstate_run *run, const struct avow_refstate_digests *d,
                        const struct avow_event *e);
 /* One event of PCR 7; what should have been there. */

@@ -78,7 +78,7 @@ static enum avow_rc read_hex(struct avow_json_read *r, struct avow_str *out)
 
 static enum avow_rc read_sha256(struct avow_json_read *r, void *out)
 {
-    struct avow_str hex;
+    struct avow_str hex = {NULL, 0};
     enum avow_rc rc = read_hex(r, &hex);
     if (rc)
         return rc;
@@ -91,7 +91,7 @@ static enum avow_rc read_digest_of(struct avow_json_read *r, struct avow_str key
 {
     struct avow_refstate_digests *d = out;
     struct avow_boot_digest digest = {0};
-    struct avow_str hex;
+    struct avow_str hex = {NULL, 0};
     enum avow_hash alg;
     if (!avow_hash_from_name(key, &alg))
         return skip_unknown(r, NULL);
@@ -219,7 +219,7 @@ static enum avow_rc read_owner(struct avow_json_read *r, void *out)
 static enum avow_rc read_data(struct avow_json_read *r, void *out)
 {
     struct key *k = out;
-    struct avow_str hex;
+    struct avow_str hex = {NULL, 0};
     enum avow_rc rc = read_hex(r, &hex);
     if (rc)
         return rc;
