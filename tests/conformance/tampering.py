@@ -1,7 +1,8 @@
 """What a host, its broker or its operator's mail may do to one appraisal, one thing at a time.
 
 An operator makes a changed case of a good one and names the findings that tell it: one of them has to be there, or, with
-`only`, nothing else may be. Those in HARMLESS change nothing that a TPM covers or a policy asks for, and have to pass; each says why.
+`only`, nothing else may be. Those in HARMLESS change nothing that a TPM covers or a policy asks for, and have to pass; each
+says why.
 """
 
 from collections.abc import Callable

@@ -103,7 +103,7 @@ def chosen(capture: machines.Capture, kind: str) -> list[machines.Quote]:
     elif kind == "values":
         found = first_of_each(quotes, lambda q: tuple(q.selected))
     elif kind == "list":
-        return first_of_each(quotes, lambda q: (q.is_whole, capture.is_padded(q), "sha256" in q.selected))
+        found = first_of_each(quotes, lambda q: (q.is_whole, capture.is_padded(q), "sha256" in q.selected))
     elif kind == "boot":
         found = first_of_each(whole, lambda q: tuple(q.selected))
     else:
