@@ -352,6 +352,22 @@ static void separator_of_an_error(struct bench *b)
     measure(b, e, e->data);
 }
 
+static void partition_table_unbound(struct bench *b)
+{
+    for (size_t i = 1; i < b->count; i++) {
+        if (b->events[i].type == AVOW_EV_EFI_GPT_EVENT)
+            change_last(b, &b->events[i]);
+    }
+}
+
+static void second_partition_table(struct bench *b)
+{
+    struct ev *e = extend(b, separator(b, 5));
+    e->type = AVOW_EV_EFI_GPT_EVENT2;
+    e->data = keep(b, "table", 5);
+    measure(b, e, e->data);
+}
+
 static void other_card_configuration(struct bench *b)
 {
     struct ev *e = extend(b, separator(b, 3));
@@ -453,6 +469,8 @@ static const struct {
     {"no kernel", no_kernel_file, NULL, NULL, "boot.event_missing"},
     {"no separator", separator_dropped, NULL, NULL, "boot.event_missing"},
     {"separator of an error", separator_of_an_error, NULL, NULL, "boot.event_forbidden"},
+    {"partition table not measured", partition_table_unbound, NULL, NULL, "boot.data_untrusted"},
+    {"second partition table", second_partition_table, NULL, NULL, "boot.event_forbidden"},
     {"PCR 3", other_card_configuration, NULL, NULL, "boot.event_forbidden"},
     {"unbound in PCR 1", configuration_unbound, NULL, NULL, "boot.event_forbidden"},
     {"no kernel is accepted", nothing, "\"kernels\": [", "\"kernels\": [], \"other\": [",
