@@ -1208,7 +1208,7 @@ def test_topics__from_nothing_to_right(kafka):
     done = kafka.cli("topics", "apply")  # three copies on one broker
     check(done, FAILED, "eplication factor", "--replication 1")
     done = check(kafka.cli("topics", "apply", "--replication", "1"), OK)
-    assert done.stdout.count(" created") == 11 and "trust bundle version 1 published" in done.stdout
+    assert done.stdout.count(" created") == 13 and "trust bundle version 1 published" in done.stdout
     done = check(kafka.cli("topics", "apply", "--replication", "1", "--json"), OK)
     report = json.loads(done.stdout)
     assert report["bundle"] == {"version": 1, "outcome": "unchanged"} and report["differs"] is False

@@ -20,7 +20,7 @@
 
 #define PORT_DEFAULT 19092u
 #define PARTITIONS_DEFAULT 4u
-/* The mock keeps at most 5 MiB per partition that was ever written to: 11 topics x 64 are 3.5 GiB
+/* The mock keeps at most 5 MiB per partition that was ever written to: 13 topics x 64 are 4 GiB
  * at worst. */
 #define PARTITIONS_MAX 64u
 #define STOP_CHECK_MS 50u
