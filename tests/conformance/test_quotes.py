@@ -89,7 +89,7 @@ STRICTER = {"more of msg", "more of sig", "more of pcrs", "cut of pcrs", "bit of
 FREER = {"bit of pcrs", "more of pcrs"}  # S1: its selection, and the rooms of values that are not there
 
 
-@pytest.mark.parametrize("capture, quote", quotes())
+@pytest.mark.parametrize("capture, quote", list(quotes()))
 def test_quotes_are_judged_as_by_tpm2_checkquote(avow, tmp_path, capture, quote):
     parts = {e: quote.read(e) for e in ("msg", "sig", "pcrs")} | {"ak": capture.ak(quote.ak)}
     name, said = signature_hash(parts["sig"]), Counter()
