@@ -1,5 +1,6 @@
 #include "agent_show.h"
 
+#include "avow/events/record_json.h"
 #include "text.h"
 
 #include <inttypes.h>
@@ -11,7 +12,7 @@ enum avow_rc avow_agent_json(struct avow_str id, const char *standing, uint64_t 
                              struct avow_bytes record, json_t **out, struct avow_err *err)
 {
     json_t *verdict = NULL;
-    enum avow_rc rc = record.len ? avow_json_record(record, &verdict, err) : AVOW_OK;
+    enum avow_rc rc = record.len ? avow_record_json(record, &verdict, err) : AVOW_OK;
     if (rc)
         return rc;
     *out =

@@ -215,7 +215,7 @@ static json_t *ima_json(const struct avow_appraise_out *out)
                : json_null();
 }
 
-json_t *avow_appraise_json(const struct avow_appraise_out *out, enum avow_appraise_subject subject)
+static json_t *as_json(const struct avow_appraise_out *out, enum avow_appraise_subject subject)
 {
     bool open = subject == AVOW_SUBJECT_QUOTE && out->pass && !out->verified;
     json_t *object =
@@ -329,8 +329,8 @@ static enum avow_rc print_findings(const struct avow_appraise_out *out, struct a
     return rc;
 }
 
-enum avow_rc avow_appraise_print(const struct avow_appraise_out *out,
-                                 enum avow_appraise_subject subject, struct avow_err *err)
+static enum avow_rc print(const struct avow_appraise_out *out, enum avow_appraise_subject subject,
+                          struct avow_err *err)
 {
     if (subject != AVOW_SUBJECT_QUOTE || out->verified || !out->pass)
         printf("%-17s %s\n", "verdict", out->pass ? "pass" : "fail");
@@ -341,4 +341,22 @@ enum avow_rc avow_appraise_print(const struct avow_appraise_out *out,
     if (out->boot.judged)
         printf("%-17s %zu events\n", "firmware log", out->boot.log.count);
     return print_findings(out, err);
+}
+
+enum avow_rc avow_appraise_show(const struct avow_cli *cli, const struct avow_appraise_out *out,
+                                enum avow_appraise_subject subject, struct avow_err *err)
+{
+    if (cli->format == AVOW_FORMAT_JSON)
+        return avow_json_document(as_json(out, subject), err);
+    return print(out, subject, err);
+}
+
+enum avow_exit avow_appraise_exit(struct avow_cli *cli, const char *command, enum avow_rc rc,
+                                  const struct avow_appraise_out *out, const struct avow_err *err)
+{
+    if (rc == AVOW_USAGE)
+        return avow_cli_usage(command, err);
+    if (rc)
+        return avow_cli_fail(cli, rc, err);
+    return out->pass ? AVOW_EXIT_OK : AVOW_EXIT_UNTRUSTED;
 }

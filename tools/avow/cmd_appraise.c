@@ -6,7 +6,6 @@
 #include "avow/wire/body.h"
 #include "avow/wire/state.h"
 #include "appraise_show.h"
-#include "json_out.h"
 #include "offline.h"
 
 #include <string.h>
@@ -181,11 +180,7 @@ static enum avow_rc run(const struct avow_cli *cli, struct appraise *a,
         rc = avow_appraise(&a->in, &a->arena, out, err);
     if (!rc)
         rc = write_state(a, out, err);
-    if (rc)
-        return rc;
-    if (cli->format == AVOW_FORMAT_JSON)
-        return avow_json_document(avow_appraise_json(out, AVOW_SUBJECT_EVIDENCE), err);
-    return avow_appraise_print(out, AVOW_SUBJECT_EVIDENCE, err);
+    return rc ? rc : avow_appraise_show(cli, out, AVOW_SUBJECT_EVIDENCE, err);
 }
 
 enum avow_exit avow_cmd_appraise(struct avow_cli *cli, int argc, char **argv)
@@ -245,9 +240,5 @@ enum avow_exit avow_cmd_appraise(struct avow_cli *cli, int argc, char **argv)
     struct avow_err err = {.rc = AVOW_OK};
     struct avow_appraise_out out = {.pass = false};
     enum avow_rc rc = run(cli, &a, &out, &err);
-    if (rc == AVOW_USAGE)
-        return avow_cli_usage("appraise", &err);
-    if (rc)
-        return avow_cli_fail(cli, rc, &err);
-    return out.pass ? AVOW_EXIT_OK : AVOW_EXIT_UNTRUSTED;
+    return avow_appraise_exit(cli, "appraise", rc, &out, &err);
 }

@@ -2,7 +2,6 @@
 #include "commands.h"
 
 #include "appraise_show.h"
-#include "json_out.h"
 #include "offline.h"
 
 #include "avow/base/banned.h"
@@ -98,11 +97,7 @@ static enum avow_rc run(const struct avow_cli *cli, struct ima *i, struct avow_a
     enum avow_rc rc = read_all(i, &in, err);
     if (!rc)
         rc = avow_appraise_list(&in, &i->arena, out, err);
-    if (rc)
-        return rc;
-    if (cli->format == AVOW_FORMAT_JSON)
-        return avow_json_document(avow_appraise_json(out, AVOW_SUBJECT_LIST), err);
-    return avow_appraise_print(out, AVOW_SUBJECT_LIST, err);
+    return rc ? rc : avow_appraise_show(cli, out, AVOW_SUBJECT_LIST, err);
 }
 
 enum avow_exit avow_cmd_ima(struct avow_cli *cli, int argc, char **argv)
@@ -144,9 +139,5 @@ enum avow_exit avow_cmd_ima(struct avow_cli *cli, int argc, char **argv)
     struct avow_appraise_out out = {.pass = false};
     i.file = pos[0];
     enum avow_rc rc = run(cli, &i, &out, &err);
-    if (rc == AVOW_USAGE)
-        return avow_cli_usage("ima", &err);
-    if (rc)
-        return avow_cli_fail(cli, rc, &err);
-    return out.pass ? AVOW_EXIT_OK : AVOW_EXIT_UNTRUSTED;
+    return avow_appraise_exit(cli, "ima", rc, &out, &err);
 }

@@ -2,7 +2,6 @@
 #include "commands.h"
 
 #include "appraise_show.h"
-#include "json_out.h"
 #include "offline.h"
 
 #include "avow/base/banned.h"
@@ -60,11 +59,7 @@ static enum avow_rc run(const struct avow_cli *cli, struct quote *q, struct avow
     enum avow_rc rc = read_all(q, &in, err);
     if (!rc)
         rc = avow_appraise(&in, &q->arena, out, err);
-    if (rc)
-        return rc;
-    if (cli->format == AVOW_FORMAT_JSON)
-        return avow_json_document(avow_appraise_json(out, AVOW_SUBJECT_QUOTE), err);
-    return avow_appraise_print(out, AVOW_SUBJECT_QUOTE, err);
+    return rc ? rc : avow_appraise_show(cli, out, AVOW_SUBJECT_QUOTE, err);
 }
 
 enum avow_exit avow_cmd_quote(struct avow_cli *cli, int argc, char **argv)
@@ -99,9 +94,5 @@ enum avow_exit avow_cmd_quote(struct avow_cli *cli, int argc, char **argv)
     struct avow_appraise_out out = {.pass = false};
     q.file = pos[0];
     enum avow_rc rc = run(cli, &q, &out, &err);
-    if (rc == AVOW_USAGE)
-        return avow_cli_usage("quote", &err);
-    if (rc)
-        return avow_cli_fail(cli, rc, &err);
-    return out.pass ? AVOW_EXIT_OK : AVOW_EXIT_UNTRUSTED;
+    return avow_appraise_exit(cli, "quote", rc, &out, &err);
 }

@@ -2,7 +2,6 @@
 
 #include "avow/base/cleanup.h"
 #include "avow/base/hex.h"
-#include "avow/wire/json.h"
 #include "text.h"
 
 #include <stdio.h>
@@ -10,7 +9,6 @@
 
 #include "avow/base/banned.h"
 
-#define RECORD_JSON_MAX (2u * 1024u * 1024u)
 #define TEXT_MAX (64u * 1024u * 1024u)
 
 json_t *avow_json_str(struct avow_str s)
@@ -40,18 +38,6 @@ json_t *avow_json_hex(struct avow_bytes b)
     avow_buf_init(&hex, TEXT_MAX);
     avow_buf_put_hex(&hex, b);
     return avow_buf_status(&hex, NULL) ? NULL : json_stringn((const char *)hex.ptr, hex.len);
-}
-
-enum avow_rc avow_json_record(struct avow_bytes record, json_t **out, struct avow_err *err)
-{
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
-    avow_buf_init(&text, RECORD_JSON_MAX);
-    enum avow_rc rc = avow_wire_to_json(record, AVOW_JSON_PLAIN, &text, err);
-    if (rc)
-        return rc;
-    json_error_t why;
-    *out = json_loadb((const char *)text.ptr, text.len, JSON_ALLOW_NUL, &why);
-    return *out ? AVOW_OK : avow_err_set(err, AVOW_NOMEM, 0, "record as JSON: %s", why.text);
 }
 
 static enum avow_rc print(json_t *taken, size_t flags, struct avow_err *err)

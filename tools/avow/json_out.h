@@ -12,9 +12,6 @@ json_t *avow_json_str(struct avow_str s);
 json_t *avow_json_cstr(const char *s); /* NULL gives null */
 json_t *avow_json_u64(uint64_t v);     /* larger than 2^63-1: 2^63-1 */
 json_t *avow_json_hex(struct avow_bytes b);
-/* A framed record in plain style (wire/json.h). Errors: those of avow_wire_to_json, AVOW_NOMEM. */
-enum avow_rc avow_json_record(struct avow_bytes record, json_t **out,
-                              struct avow_err *err) AVOW_MUST_CHECK;
 /* Prints the value on one line, or indented; takes it. NULL is AVOW_NOMEM. */
 enum avow_rc avow_json_line(json_t *taken, struct avow_err *err) AVOW_MUST_CHECK;
 enum avow_rc avow_json_document(json_t *taken, struct avow_err *err) AVOW_MUST_CHECK;

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE /* gmtime_r */
 #include "avow/events/revocation_json.h"
 
+#include "avow/events/record_json.h"
+
 #include "avow/base/cleanup.h"
 #include "avow/base/clock.h"
 #include "avow/base/hex.h"
@@ -15,24 +17,10 @@
 
 #include "avow/base/banned.h"
 
-#define RECORD_JSON_MAX (2u * 1024u * 1024u)
-
 /* Texts of records are UTF-8: the codec refuses others. */
 static json_t *json_str(struct avow_str s)
 {
     return json_stringn(s.ptr ? s.ptr : "", s.len);
-}
-
-static enum avow_rc json_record(struct avow_bytes record, json_t **out, struct avow_err *err)
-{
-    AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf text;
-    avow_buf_init(&text, RECORD_JSON_MAX);
-    enum avow_rc rc = avow_wire_to_json(record, AVOW_JSON_PLAIN, &text, err);
-    if (rc)
-        return rc;
-    json_error_t why;
-    *out = json_loadb((const char *)text.ptr, text.len, JSON_ALLOW_NUL, &why);
-    return *out ? AVOW_OK : avow_err_set(err, AVOW_NOMEM, 0, "record as JSON: %s", why.text);
 }
 
 /* Appends `taken` on one line; NULL is AVOW_NOMEM. */
@@ -53,7 +41,7 @@ enum avow_rc avow_revocation_cloudevent(const struct avow_revocation_source *s,
     char id[33], at[32], type[64], source[64], fleet[33];
     const struct avow_revocation *r = s->revocation;
     json_t *data;
-    enum avow_rc rc = json_record(s->record, &data, err);
+    enum avow_rc rc = avow_record_json(s->record, &data, err);
     if (rc)
         return rc;
     avow_hex_encode(id, AVOW_BYTES_OF(r->id));

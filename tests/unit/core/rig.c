@@ -3,8 +3,11 @@
 
 #include "rig_keys.h"
 
+#include "avow/base/file.h"
 #include "avow/base/hex.h"
 #include "avow/formats/quote.h"
+
+#include <stdio.h>
 
 #include "avow/base/banned.h"
 
@@ -253,6 +256,21 @@ static void set_enrollment_digest(struct rig *r)
     uint8_t generation[8];
     avow_put_u64be(generation, r->e.generation);
     avow_sha256(AVOW_BYTES_OF(generation), r->e_sha256);
+}
+
+struct avow_bytes rig_capture(struct rig *r, const char *machine)
+{
+    char path[512];
+    struct avow_buf b;
+    struct avow_err err = {0};
+    (void)snprintf(path, sizeof path, "%s/captures/%s/binary_bios_measurements", AVOW_TEST_VECTORS,
+                   machine);
+    avow_buf_init(&b, 1u << 20);
+    if (avow_file_read(path, &b, &err))
+        fail_msg("%s", err.msg);
+    struct avow_bytes copy = avow_arena_bytes(&r->arena, avow_buf_bytes(&b));
+    avow_buf_deinit(&b);
+    return copy;
 }
 
 void rig_init(struct rig *r, enum rig_key key)

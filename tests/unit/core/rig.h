@@ -131,6 +131,8 @@ struct rig_shot { /* everything that can be broken */
     struct avow_body sealed_body;
 };
 
+/* The firmware's log of a captured machine, in the rig's arena. */
+struct avow_bytes rig_capture(struct rig *r, const char *machine);
 /* Enrolled with everything allowed but deviations, booted, one entry: boot_aggregate. */
 void rig_init(struct rig *r, enum rig_key key);
 void rig_deinit(struct rig *r);

@@ -2,10 +2,6 @@
  * and what is kept. The log is that of a real machine, and the rig's PCRs are what it leads to. */
 #include "rig.h"
 
-#include "avow/base/file.h"
-
-#include <stdio.h>
-
 #include "avow/base/banned.h"
 
 /* The machine has no keys, so Secure Boot is off. */
@@ -13,25 +9,10 @@
 #define GOOD_TOO "{\"avow_boot_policy\": 1,  \"secure_boot\": false}"
 #define BAD "{\"avow_boot_policy\": 1, \"secure_boot\": true}"
 
-static struct avow_bytes capture(struct rig *r, const char *machine)
-{
-    char path[512];
-    struct avow_buf b;
-    struct avow_err err = {0};
-    (void)snprintf(path, sizeof path, "%s/captures/%s/binary_bios_measurements", AVOW_TEST_VECTORS,
-                   machine);
-    avow_buf_init(&b, 1u << 20);
-    if (avow_file_read(path, &b, &err))
-        fail_msg("%s", err.msg);
-    struct avow_bytes copy = avow_arena_bytes(&r->arena, avow_buf_bytes(&b));
-    avow_buf_deinit(&b);
-    return copy;
-}
-
 static void start(struct rig *r, const char *policy)
 {
     rig_init(r, RIG_P256);
-    r->firmware = capture(r, "m1-direct");
+    r->firmware = rig_capture(r, "m1-direct");
     rig_boot(r);
     rig_boot_policy(r, policy);
 }
@@ -127,7 +108,7 @@ static void test_evaluate__log_of_another_machine__pcr_mismatch(void **state)
     (void)state;
     start(&r, GOOD);
     struct rig_shot *s = rig_take(&r);
-    struct avow_bytes other = capture(&r, "m6-buf");
+    struct avow_bytes other = rig_capture(&r, "m6-buf");
     s->boot_log = other.ptr;
     s->boot_log_len = other.len;
     judge(&r, s);
@@ -240,7 +221,7 @@ static void test_evaluate__no_ima_list__boot_is_judged_all_the_same(void **state
     struct rig r;
     (void)state;
     rig_init(&r, RIG_P256);
-    r.firmware = capture(&r, "m1-direct");
+    r.firmware = rig_capture(&r, "m1-direct");
     r.ima_absent = true;
     rig_boot(&r);
     rig_boot_policy(&r, BAD);

@@ -2,11 +2,8 @@
  * of real machines, and the rig's PCRs are what they lead to. */
 #include "rig.h"
 
-#include "avow/base/file.h"
 #include "avow/core/boot_make.h"
 #include "avow/core/liveness.h"
-
-#include <stdio.h>
 
 #include "avow/base/banned.h"
 
@@ -15,24 +12,9 @@
 
 static struct rig r;
 
-static struct avow_bytes capture(const char *machine)
-{
-    char path[512];
-    struct avow_buf b;
-    struct avow_err err = {0};
-    (void)snprintf(path, sizeof path, "%s/captures/%s/binary_bios_measurements", AVOW_TEST_VECTORS,
-                   machine);
-    avow_buf_init(&b, 1u << 20);
-    if (avow_file_read(path, &b, &err))
-        fail_msg("%s", err.msg);
-    struct avow_bytes copy = avow_arena_bytes(&r.arena, avow_buf_bytes(&b));
-    avow_buf_deinit(&b);
-    return copy;
-}
-
 static void boot_as(const char *machine)
 {
-    r.firmware = capture(machine);
+    r.firmware = rig_capture(&r, machine);
     rig_boot(&r);
 }
 
@@ -61,7 +43,7 @@ static void start_trusted(const char *machine, const char *policy)
 /* What the machine itself would be allowed to boot. */
 static void rig_own_policy(const char *machine)
 {
-    struct avow_bytes log = capture(machine);
+    struct avow_bytes log = rig_capture(&r, machine);
     const struct avow_boot_make in = {.logs = &log, .logs_count = 1};
     struct avow_buf text;
     struct avow_err err = {0};
@@ -277,7 +259,7 @@ static void test_AB6__log_of_another_machine_same_pcr_7__boot_pcr_mismatch(void 
     (void)state;
     start("m1-direct", SECURE_BOOT_OFF);
     struct rig_shot *s = rig_take(&r);
-    struct avow_bytes other = capture("m7-612");
+    struct avow_bytes other = rig_capture(&r, "m7-612");
     s->boot_log = other.ptr;
     s->boot_log_len = other.len;
     judge(s);
