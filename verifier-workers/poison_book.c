@@ -97,7 +97,7 @@ enum avow_rc avow_poison_book_open(const struct avow_poison_place *place,
         snprintf(path, sizeof path, "%s/poison-%s-%d", place->folder, name, (int)place->partition);
     if (n < 0 || (size_t)n >= sizeof path)
         return avow_err_set(err, AVOW_IO, 0, "worker.scratch_dir is too long");
-    int fd;
+    int fd = -1;
     enum avow_rc rc = open_file(path, &fd, err);
     if (rc)
         return rc;

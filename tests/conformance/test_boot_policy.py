@@ -71,11 +71,10 @@ def test_create__all_captures_in_one_policy__all_pass(avow, tmp_path):
         assert avow.run("policy", "test", policy, "--uefi-log", log).returncode == GOOD, log
 
 
-def test_test__log_of_another_machine__findings(avow, path, tmp_path):
-    if path == M2:
-        pytest.skip("it is the machine of the policy")
+@pytest.mark.parametrize("other", [p for p in LOGS if p != M2], ids=lambda p: p.parent.name)
+def test_test__log_of_another_machine__findings(avow, other, tmp_path):
     policy = make(avow, tmp_path / "policy", "--uefi-log", M2)
-    code, found = avow.json("policy", "test", policy, "--uefi-log", path)
+    code, found = avow.json("policy", "test", policy, "--uefi-log", other)
     assert code == UNTRUSTED and found["findings_total"] >= len(found["findings"]) > 0
     ids = {f["id"] for f in found["findings"]}
     assert {"boot.image", "boot.secure_boot"} <= ids

@@ -295,7 +295,9 @@ static enum avow_rc run_partition(struct replay *r, struct avow_replay_subject *
 {
     r->partition = subjects[0].partition;
     r->seats = calloc(n, sizeof *r->seats);
-    enum avow_rc rc = r->seats ? AVOW_OK : avow_err_set(err, AVOW_NOMEM, 0, "replay");
+    enum avow_rc rc = AVOW_OK;
+    if (!r->seats)
+        return avow_err_set(err, AVOW_NOMEM, 0, "replay");
     for (size_t i = 0; i < n && !rc; i++)
         rc = sit(&r->seats[r->seats_count++], &subjects[i], err);
     if (!rc)

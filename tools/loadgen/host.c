@@ -69,10 +69,10 @@ static enum avow_rc measure(struct avow_load_host *h, const uint8_t digest[32], 
 {
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf data;
     uint8_t extension[32];
+    avow_buf_init(&data, 1024);
     if (h->entries == AVOW_LOAD_ENTRIES_MAX)
         return avow_err_set(err, AVOW_LIMIT, 0, "%s: more than %u entries in one boot", h->id,
                             AVOW_LOAD_ENTRIES_MAX);
-    avow_buf_init(&data, 1024);
     put_data(&data, digest, path);
     put_entry(&h->list, avow_buf_bytes(&data));
     enum avow_rc rc = avow_buf_status(&data, err);

@@ -28,12 +28,10 @@ static uint32_t murmur2(struct avow_bytes key)
         h = (h * m) ^ (k * m);
     }
     size_t left = avow_rd_left(&r);
-    if (left) {
-        const uint8_t *p = avow_rd_take(&r, left).ptr;
-        for (size_t i = 0; i < left; i++)
-            h ^= (uint32_t)p[i] << (8 * i);
+    for (size_t i = 0; i < left; i++)
+        h ^= (uint32_t)avow_rd_u8(&r) << (8 * i);
+    if (left)
         h *= m;
-    }
     h ^= h >> 13;
     h *= m;
     return h ^ (h >> 15);

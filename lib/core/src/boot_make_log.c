@@ -268,9 +268,9 @@ static bool take_variable(struct making *m)
     AVOW_CLEANUP_VAL(avow_buf_deinit) struct avow_buf utf8;
     struct avow_event_variable v;
     struct avow_efi_siglist l;
+    avow_buf_init(&utf8, AVOW_BOOT_NAME_MAX);
     if (!avow_boot_fact_variable(&m->fact, &v))
         return false;
-    avow_buf_init(&utf8, AVOW_BOOT_NAME_MAX);
     avow_event_put_utf16(&utf8, v.name);
     m->failed |= utf8.failed == AVOW_NOMEM;
     if (utf8.failed || !avow_utf8_is_valid((struct avow_str){(const char *)utf8.ptr, utf8.len}))

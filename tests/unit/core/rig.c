@@ -649,18 +649,17 @@ typedef enum avow_rc (*judge_fn)(const struct avow_eval_in *in, struct avow_aren
 /* Completes `in`, judges twice, takes the new state over as a worker does. */
 static void judge(struct rig *r, judge_fn fn, struct avow_eval_in in, uint64_t clock)
 {
-    struct avow_head_ref heads[2];
     size_t heads_count = 0;
     if (r->policy)
-        heads[heads_count++] = r->head;
+        r->heads[heads_count++] = r->head;
     if (r->boot)
-        heads[heads_count++] = r->boot_head;
+        r->heads[heads_count++] = r->boot_head;
     struct avow_eval_policy policy = {.runtime = r->policy,
                                       .boot = r->boot,
                                       .boot_sha256 = r->boot_head.sha256,
                                       .keys = r->keys,
                                       .severity = r->severity,
-                                      .heads = heads,
+                                      .heads = r->heads,
                                       .heads_count = heads_count,
                                       .missing = r->policy_missing,
                                       .superset_of_prior = r->superset};

@@ -55,6 +55,7 @@ struct rig {
     const struct avow_severity *severity; /* the same */
     struct avow_boot_policy *boot;
     struct avow_head_ref head, boot_head; /* of `policy` and `boot` */
+    struct avow_head_ref heads[2];        /* what the last judgement was by: results borrow them */
     bool policy_missing, superset;
 
     /* the host */
