@@ -165,16 +165,35 @@ static bool values_moved(const struct avow_eval *ev)
     return false;
 }
 
-static void values_digest(const struct avow_eval *ev, uint8_t out[AVOW_SHA256_LEN])
+static void values_digest(const struct avow_eval *ev, const struct avow_bytes from[AVOW_PCR_COUNT],
+                          uint8_t out[AVOW_SHA256_LEN])
 {
     struct avow_bytes values[AVOW_PCR_COUNT];
     uint32_t pcrs = avow_boot_pcrs(ev->in->policy);
     size_t n = 0;
     for (size_t i = 0; i < AVOW_PCR_COUNT; i++) {
         if (pcrs & UINT32_C(1) << i)
-            values[n++] = ev->values[i];
+            values[n++] = from[i];
     }
     avow_sha256_pieces(values, n, out);
+}
+
+bool avow_boot_is_of(const struct avow_eval *ev, const struct avow_bytes values[AVOW_PCR_COUNT])
+{
+    const struct avow_boot_result *b = &ev->next->boot;
+    uint8_t digest[AVOW_SHA256_LEN];
+    if (!ev->in->policy->boot)
+        return true;
+    values_digest(ev, values, digest);
+    return ev->next->has_boot && avow_ct_eq(b->values_sha256, digest, sizeof digest);
+}
+
+void avow_boot_values(struct avow_eval *ev)
+{
+    if (!values_moved(ev))
+        return;
+    ev->next->has_boot = false;
+    ev->next->boot = (struct avow_boot_result){0};
 }
 
 /* What was found is kept for as long as the values and the policy that it belongs to. Where the
@@ -184,7 +203,7 @@ static void keep_or_forget(struct avow_eval *ev)
     struct avow_state *s = ev->next;
     const struct avow_eval_policy *p = ev->in->policy;
     uint8_t digest[AVOW_SHA256_LEN];
-    values_digest(ev, digest);
+    values_digest(ev, ev->values, digest);
     bool dropped = ev->run_starts && s->boot.outcome == AVOW_OUTCOME_FAIL;
     if (s->has_boot && !dropped && is_same_policy(ev) &&
         avow_ct_eq(s->boot.values_sha256, digest, sizeof digest))
@@ -232,7 +251,7 @@ void avow_boot_judge(struct avow_eval *ev)
 {
     struct avow_state *s = ev->next;
     bool anew = !s->stale || ev->run_starts || ev->fold.into_rebase;
-    if (!anew && s->has_boot && !values_moved(ev))
+    if (!anew && s->has_boot)
         return; /* by the policy of before, until everything is judged by the new one (R15) */
     keep_or_forget(ev);
     if (ev->boot_log_seen) {

@@ -12,7 +12,7 @@ struct judging {
     struct avow_eval *ev;
     const struct avow_event_log *log;
     const struct avow_event_replay *replay;
-    bool complained;
+    bool complained, mismatched; /* about this log; findings of the past say nothing of it */
 };
 
 static uint32_t demanded(const struct avow_eval_policy *p)
@@ -112,6 +112,7 @@ static const struct avow_event_bank *replayed(const struct avow_event_replay *r,
 
 static void mismatch(struct judging *j, int32_t pcr, const char *what, enum avow_hash_alg bank)
 {
+    j->mismatched = true;
     const char *detail =
         has_room(j, AVOW_FINDING_BOOT_PCR_MISMATCH)
             ? avow_arena_printf(j->ev->arena, "%s %s", what, avow_hash_alg_text(bank))
@@ -178,8 +179,7 @@ bool avow_boot_log_judge(struct avow_eval *ev, const struct avow_event_log *log,
         return false;
     judge_events(&j);
     judge_banks(&j, proven);
-    if (!ev->in->policy->boot ||
-        avow_finding_list_has(&ev->findings, AVOW_FINDING_BOOT_PCR_MISMATCH))
+    if (!ev->in->policy->boot || j.mismatched)
         return !j.complained;
     if (!proven->banks_count) {
         pcrs_missing(&j);

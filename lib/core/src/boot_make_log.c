@@ -397,11 +397,11 @@ static bool is_wanted(const struct making *m, unsigned pcr)
         return !m->in->no_firmware && m->seen & UINT32_C(1) << pcr;
     case 4:
     case 9:
-    case 11:
     case 14:
         return m->seen & UINT32_C(1) << pcr;
     case 8: /* a log without what others have */
         return m->seen & UINT32_C(1) << pcr && !m->lines && !m->commands;
+    /* Not 11: a UKI's sections are in PCR 4 as well, and systemd-pcrphase goes on with it. */
     case 12: /* what can be put beside a UKI */
     case 13:
         return m->seen & (UINT32_C(1) << 11 | UINT32_C(1) << pcr);

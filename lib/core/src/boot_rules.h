@@ -33,6 +33,7 @@ struct avow_boot_digest {
 /* Expressions for whole texts. */
 struct avow_boot_texts {
     struct avow_excludes x;
+    bool dot_is_newline;          /* too */
     struct avow_boot_texts *next; /* all of the policy: for free */
 };
 

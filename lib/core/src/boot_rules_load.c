@@ -44,6 +44,13 @@ static enum avow_rc put_text(struct avow_json_read *r, struct avow_boot_texts *t
     if (avow_boot_load_rules(r)->expressions++ == AVOW_BOOT_EXPRESSIONS_MAX)
         return avow_json_refuse(r, AVOW_LIMIT, "more than %u expressions in all",
                                 AVOW_BOOT_EXPRESSIONS_MAX);
+    if (t->dot_is_newline && memchr(s.ptr, '.', s.len)) {
+        const char *whole =
+            avow_arena_printf(&avow_boot_load_rules(r)->arena, "(?s)%.*s", (int)s.len, s.ptr);
+        if (!whole)
+            return avow_boot_load_no_memory(r);
+        s = avow_str_from(whole);
+    }
     enum avow_rc rc = avow_excludes_put(&t->x, s, &why);
     return rc ? avow_json_refuse(r, rc, "%.120s", why.msg) : AVOW_OK;
 }
@@ -55,11 +62,12 @@ static enum avow_rc read_expression(struct avow_json_read *r, void *out)
     return rc ? rc : put_text(r, out, s);
 }
 
-static enum avow_rc read_texts(struct avow_json_read *r, void *out)
+static enum avow_rc read_texts_as(struct avow_json_read *r, void *out, bool dot_is_newline)
 {
     struct avow_boot_texts *t = new_texts(r);
     if (!t)
         return avow_boot_load_no_memory(r);
+    t->dot_is_newline = dot_is_newline;
     enum avow_rc rc = avow_json_read_list(r, read_expression, t, AVOW_BOOT_TEXTS_MAX);
     if (!rc && !t->x.count)
         rc = avow_json_refuse(r, AVOW_PARSE, "empty");
@@ -67,6 +75,17 @@ static enum avow_rc read_texts(struct avow_json_read *r, void *out)
         rc = avow_boot_load_no_memory(r);
     *(const struct avow_boot_texts **)out = t;
     return rc;
+}
+
+static enum avow_rc read_texts(struct avow_json_read *r, void *out)
+{
+    return read_texts_as(r, out, false);
+}
+
+/* A newline within it must not hide what is forbidden. */
+static enum avow_rc read_forbidden_texts(struct avow_json_read *r, void *out)
+{
+    return read_texts_as(r, out, true);
 }
 
 static enum avow_rc read_command_lines(struct avow_json_read *r, void *out)
@@ -198,14 +217,15 @@ static enum avow_rc read_step_at(struct avow_json_read *r, struct avow_boot_part
     s->forbidden = place == FORBIDDEN;
     if (place == WITHOUT_ORDER)
         s->max = UNLIMITED;
-    const struct avow_json_field fields[] = {{"name", avow_boot_load_name, &s->name, false},
-                                             {"type", read_type, s, false},
-                                             {"digests", read_digests, s, false},
-                                             {"text", read_texts, &s->texts, false},
-                                             {"any", avow_json_read_bool, &any, false},
-                                             {"min", avow_json_read_u32, &s->min, false},
-                                             {"max", avow_json_read_u32, &s->max, false},
-                                             {"pcr", avow_boot_load_pcr, &s->pcr, true}};
+    const struct avow_json_field fields[] = {
+        {"name", avow_boot_load_name, &s->name, false},
+        {"type", read_type, s, false},
+        {"digests", read_digests, s, false},
+        {"text", s->forbidden ? read_forbidden_texts : read_texts, &s->texts, false},
+        {"any", avow_json_read_bool, &any, false},
+        {"min", avow_json_read_u32, &s->min, false},
+        {"max", avow_json_read_u32, &s->max, false},
+        {"pcr", avow_boot_load_pcr, &s->pcr, true}};
     size_t n = AVOW_ARRAY_LEN(fields);
     enum avow_rc rc = avow_json_read_object(r, fields, place == IN_ORDER ? n - 1 : n);
     /* Whoever writes the log chooses the type. */
@@ -431,6 +451,8 @@ static enum avow_rc check(const struct avow_boot_rules *p, struct avow_err *err)
         if (twice)
             return avow_err_set(err, AVOW_PARSE, 0, "$.boots[%zu]: %s is given for all boots too",
                                 i, twice);
+        if (!p->boots[i].judged && !p->boots[i].forbidden.count)
+            return avow_err_set(err, AVOW_PARSE, 0, "$.boots[%zu]: demands nothing", i);
         if (wrong)
             return avow_err_set(err, AVOW_PARSE, 0, "$.boots[%zu]: %s", i, wrong);
     }

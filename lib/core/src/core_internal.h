@@ -329,6 +329,11 @@ bool avow_boot_log(struct avow_eval *ev, struct avow_bytes log) AVOW_MUST_CHECK;
 /* Once the frames of part 1 are read: what the boot is worth under the boot policy, from the log at
  * hand or from what was found for the same values before. */
 void avow_boot_judge(struct avow_eval *ev);
+/* What is known of the boot is about these static values (avow_boot_pcrs of them). */
+bool avow_boot_is_of(const struct avow_eval *ev, const struct avow_bytes values[AVOW_PCR_COUNT]);
+/* Once the static values are known: an outcome for others is forgotten, whether this evidence will
+ * be judged or not. */
+void avow_boot_values(struct avow_eval *ev);
 /* The boot policy waits for a log: nothing is proven as of now. */
 bool avow_boot_is_open(const struct avow_state *s);
 /* Asks for the log if it is waited for. */

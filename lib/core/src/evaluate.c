@@ -175,6 +175,7 @@ static void appraise(struct avow_eval *ev)
         avow_eval_resync(ev, avow_known_entries(ev->next), true, "PCR values are not known");
     if (values != AVOW_PCRS_KNOWN)
         return;
+    avow_boot_values(ev);
     if (ev->can_judge && ev->ima_present)
         appraise_ima(ev);
     else if (ev->can_judge)

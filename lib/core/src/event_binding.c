@@ -114,16 +114,19 @@ static bool part_of(struct avow_bytes data, enum form form, struct avow_bytes *o
     }
 }
 
-/* What was hashed of that part: itself, or its characters as single bytes. */
+/* What was hashed of that part: itself, or its characters as single bytes. Only printable ASCII is
+ * the same text in both, but for the NUL at its end. */
 static bool narrowed(struct avow_bytes wide, uint8_t out[NAME_MAX_LEN], struct avow_bytes *text)
 {
     size_t n = wide.len / 2;
     if (wide.len % 2 || n < 2 || n > NAME_MAX_LEN)
         return false;
     for (size_t i = 0; i < n; i++) {
-        if (wide.ptr[2 * i + 1])
+        uint8_t c = wide.ptr[2 * i];
+        bool is_end = c == 0 && i + 1 == n;
+        if (wide.ptr[2 * i + 1] || ((c < ' ' || c > '~') && !is_end))
             return false;
-        out[i] = wide.ptr[2 * i];
+        out[i] = c;
     }
     *text = avow_bytes_make(out, n);
     return true;

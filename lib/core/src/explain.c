@@ -146,12 +146,14 @@ static void settle_pending(struct avow_eval *ev, bool found)
     struct avow_state *s = ev->next;
     if (!s->has_pending || (!found && ev->more))
         return;
-    if (found) {
+    /* Its values are proven; what is known of the boot may be about others. */
+    bool judged = found && avow_boot_is_of(ev, s->pending.values);
+    if (judged) {
         ev->pending_proven = true;
         advance(ev, (struct avow_as_of){.epoch = s->pending.epoch,
                                         .issued_ms = s->pending.issued_ms,
                                         .service_ms = s->pending.service_ms});
-    } else {
+    } else if (!found) {
         AVOW_FIND(ev, IMA_PCR_MISMATCH, "PCR 10",
                   "the quote of epoch %llu is explained by none of the %llu entries%s",
                   (unsigned long long)s->pending.epoch, (unsigned long long)ev->fold.count,

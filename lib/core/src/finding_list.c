@@ -195,8 +195,9 @@ static bool drop(struct avow_finding_list *l, bool (*keep)(enum avow_finding_id 
     l->old = 0;
     memset(l->seen, 0, sizeof l->seen);
     for (size_t i = 0; i < before; i++) {
-        bool stays =
-            (l->of_now[i] && !of_now) || (l->ids[i] < AVOW_FINDING_COUNT && keep(l->ids[i]));
+        /* What another version found goes only where all goes that is not of now. */
+        bool known = l->ids[i] < AVOW_FINDING_COUNT;
+        bool stays = (l->of_now[i] && !of_now) || (known ? keep(l->ids[i]) : of_now);
         if (!stays)
             continue;
         copy_item(l, kept, i);

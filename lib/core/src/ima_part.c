@@ -83,6 +83,8 @@ bool avow_ima_part(struct avow_eval *ev)
         if (!take_frame(ev, type, frame))
             return false;
     }
+    if (ev->part_index == 1 && ev->in->body->has_boot_log && !ev->boot_log_seen)
+        return malformed(ev, "the boot log that the body names is not in part 1");
     bool last = avow_part_is_last(ev);
     if (last && !avow_bytes_all(AVOW_BYTES_OF(ev->part_next), 0))
         return malformed(ev, "the last part names another one");

@@ -23,7 +23,7 @@ static bool is_late(const struct avow_eval *ev)
 void avow_status_decide(struct avow_eval *ev)
 {
     struct avow_state *s = ev->next;
-    bool proven = ev->explained || ev->pending_proven;
+    bool proven = (ev->explained || ev->pending_proven) && !avow_boot_is_open(s);
     if (proven && ev->in->enrollment->recovery == AVOW_RECOVERY_AUTO)
         avow_finding_list_filter(&ev->findings, keep_after_proof);
     if (ev->findings.count) {

@@ -389,7 +389,7 @@ static void test_boot_policy_load__documents__read_or_refused_with_the_place(voi
     } cases[] = {
         {HEAD "\"secure_boot\":true}", NULL},
         {HEAD "\"description\":\"x\",\"images\":[]}", NULL},
-        {HEAD "\"boots\":[{},{\"mok\":[]}]}", NULL},
+        {HEAD "\"boots\":[{},{\"mok\":[]}]}", "$.boots[0]: demands nothing"},
         {HEAD "\"forbidden\":[{\"pcr\":5,\"digests\":[{\"sha256\":\"" D32 "\"}]}]}", NULL},
         {HEAD "\"firmware\":[{\"events\":[{\"any\":true}]}]}", NULL},
         {HEAD "\"keys\":{\"db\":{\"allows\":[\"x509:" D32 "\"],\"contains\":[]}}}", NULL},
