@@ -248,6 +248,51 @@ static void test_evaluate__log_in_the_first_of_many_parts__kept_for_the_last(voi
     rig_deinit(&r);
 }
 
+/* --- What an outcome is about --- */
+
+static void test_evaluate__pending_quote_of_other_values__proves_nothing(void **state)
+{
+    struct rig r;
+    (void)state;
+    start_trusted(&r);
+    uint64_t before = r.state.as_of.epoch;
+    r.pcr[r.bank][4][0] ^= 1; /* the true, bad values, and a list that is too short */
+    r.send_pcrs = true;
+    struct rig_shot *a = take_without_log(&r);
+    for (size_t i = 0; i < 7; i++)
+        rig_run(&r, "/usr/bin/one");
+    judge(&r, a);
+    assert_true(r.state.has_pending);
+    rig_tick(&r);
+    /* Good values are claimed, with their log, and the rest of the list. */
+    r.pcr[r.bank][4][0] ^= 1;
+    r.send_pcrs = true;
+    struct rig_shot *b = rig_take(&r);
+    b->body.more = true; /* so that this quote, which is over other values, is never asked about */
+    b->has_pcr10 = true;
+    judge(&r, b);
+    assert_int_equal(r.state.boot.outcome, AVOW_OUTCOME_PASS);
+    rig_expect_as_of(&r, before);
+    rig_deinit(&r);
+}
+
+static void test_evaluate__true_log_after_a_mismatch__is_judged_by_the_policy(void **state)
+{
+    struct rig r;
+    (void)state;
+    start(&r, BAD);
+    struct rig_shot *s = rig_take(&r);
+    struct avow_bytes other = rig_capture(&r, "m6-buf");
+    s->boot_log = other.ptr;
+    s->boot_log_len = other.len;
+    judge(&r, s);
+    expect_only(&r, "boot.pcr_mismatch");
+    rig_tick(&r);
+    judge(&r, take_all(&r));
+    expect_outcome(&r, AVOW_OUTCOME_FAIL);
+    rig_deinit(&r);
+}
+
 /* --- Policies that change --- */
 
 static void test_evaluate__another_boot_policy__old_outcome_counts_until_judged_anew(void **state)
@@ -334,6 +379,8 @@ int main(void)
         cmocka_unit_test(test_evaluate__pcr_extended_later__log_is_asked_for_and_does_not_explain),
         cmocka_unit_test(test_evaluate__no_ima_list__boot_is_judged_all_the_same),
         cmocka_unit_test(test_evaluate__log_in_the_first_of_many_parts__kept_for_the_last),
+        cmocka_unit_test(test_evaluate__pending_quote_of_other_values__proves_nothing),
+        cmocka_unit_test(test_evaluate__true_log_after_a_mismatch__is_judged_by_the_policy),
         cmocka_unit_test(test_evaluate__another_boot_policy__old_outcome_counts_until_judged_anew),
         cmocka_unit_test(test_evaluate__mended_policy__trusted_only_with_the_log),
         cmocka_unit_test(test_evaluate__bad_outcome_and_a_new_run__is_not_forgotten),
