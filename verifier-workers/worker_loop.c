@@ -60,8 +60,8 @@ static enum avow_rc unreadable_batch(struct avow_worker *w, int32_t partition, i
     struct avow_runner *r = avow_worker_runner(w, partition);
     struct avow_bus_tp tp = {w->topics.name[AVOW_TOPIC_EVIDENCE], partition, first};
     int64_t end;
-    if (!r || !r->serving)
-        return AVOW_OK;
+    if (!r || !r->serving || r->rewind)
+        return AVOW_OK; /* what is between the two places was not judged yet: it is met again */
     avow_log_limited(WARN, "evidence_unreadable", 12, AVOW_KV_ERR(err));
     r->rewind = true; /* whatever happens: it is assigned anew, or the partition stands still */
     if (r->health != AVOW_EPOCH_BELL_HEALTHY)

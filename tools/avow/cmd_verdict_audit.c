@@ -182,6 +182,11 @@ static enum avow_rc on_revocation(void *arg, const struct avow_bus_msg *msg, str
 
 /* --- What is said now --- */
 
+static bool is_good(const struct claim *c)
+{
+    return c->again && strcmp(c->again, c->recorded) == 0;
+}
+
 static enum avow_rc on_state(void *arg, const struct avow_replay_subject *subject,
                              const struct avow_state *s, struct avow_err *err)
 {
@@ -191,7 +196,8 @@ static enum avow_rc on_state(void *arg, const struct avow_replay_subject *subjec
                         s->findings_count};
     for (size_t i = 0; i < a->claims_count; i++) {
         struct claim *c = &a->claims[i];
-        if (!s->has_evidence || c->offset != (int64_t)s->evidence.offset)
+        /* Parts of one evidence may each have had a result: it is one of theirs. */
+        if (!s->has_evidence || c->offset != (int64_t)s->evidence.offset || is_good(c))
             continue;
         c->again = text_of(a, &said);
         if (!c->again)
@@ -201,11 +207,6 @@ static enum avow_rc on_state(void *arg, const struct avow_replay_subject *subjec
 }
 
 /* --- The command --- */
-
-static bool is_good(const struct claim *c)
-{
-    return c->again && strcmp(c->again, c->recorded) == 0;
-}
 
 struct sums {
     uint64_t same, other, early;

@@ -65,7 +65,8 @@ static enum avow_rc add_agent(struct rehearsal *h, const struct avow_fleet_agent
                               struct avow_err *err)
 {
     struct subject *s = &h->subjects[h->count];
-    if (!avow_fleet_is_enrolled(a) || !a->enrollment.has_ak_public)
+    if (!avow_fleet_is_enrolled(a) || !a->enrollment.has_ak_public ||
+        !avow_policy_shelf_concerns(&h->shelf, &a->enrollment))
         return AVOW_OK;
     *s = (struct subject){.agent = a, .id = avow_arena_cstr(&h->arena, a->id)};
     if (!s->id)
@@ -77,7 +78,7 @@ static enum avow_rc add_agent(struct rehearsal *h, const struct avow_fleet_agent
         if (rc)
             return avow_err_wrap(err, rc, "%.128s", s->id);
     }
-    h->count += s->policies[SIDE_PROPOSED].has_instead;
+    h->count++;
     return AVOW_OK;
 }
 

@@ -170,19 +170,44 @@ static void apply(struct avow_shelf_policy *out, const struct avow_shelf_item *i
     }
 }
 
+struct named {
+    const struct avow_policy_ref *of[AVOW_SHELF_USES]; /* NULL: the enrolment names none */
+};
+
+static struct named named_by(const struct avow_enrollment *e)
+{
+    return (struct named){{[USE_RUNTIME] = e->has_runtime_policy ? &e->runtime_policy : NULL,
+                           [USE_BOOT] = e->has_boot_policy ? &e->boot_policy : NULL,
+                           [USE_KEYS] = e->has_verify_keys ? &e->verify_keys : NULL,
+                           [USE_SEVERITY] = e->has_severity ? &e->severity : NULL}};
+}
+
+static bool is_proposed(const struct avow_policy_shelf *s, enum use use,
+                        const struct avow_policy_ref *ref)
+{
+    return s->instead && s->instead->use == use && ref && ref->has_name &&
+           avow_str_is(ref->name, s->instead_of);
+}
+
+bool avow_policy_shelf_concerns(const struct avow_policy_shelf *s, const struct avow_enrollment *e)
+{
+    struct named n = named_by(e);
+    for (size_t i = 0; i < AVOW_SHELF_USES; i++) {
+        if (is_proposed(s, (enum use)i, n.of[i]))
+            return true;
+    }
+    return false;
+}
+
 static enum avow_rc resolve_one(struct avow_policy_shelf *s, enum use use,
                                 const struct avow_policy_ref *ref, bool proposed,
                                 struct avow_shelf_policy *out, struct avow_err *err)
 {
     struct avow_head_ref *h = &out->heads[out->policy.heads_count];
     *h = (struct avow_head_ref){.name = ref->has_name ? ref->name : AVOW_STR_LIT("")};
-    if (s->instead && s->instead->use == use && ref->has_name &&
-        avow_str_is(ref->name, s->instead_of)) {
-        out->has_instead = true;
-        if (proposed) {
-            apply(out, s->instead);
-            return AVOW_OK;
-        }
+    if (proposed && is_proposed(s, use, ref)) {
+        apply(out, s->instead);
+        return AVOW_OK;
     }
     const struct avow_policy_entry *e = entry_of(&s->list, ref);
     if (!e || avow_policy_entry_is_removed(e))
@@ -203,17 +228,11 @@ enum avow_rc avow_policy_shelf_resolve(struct avow_policy_shelf *s, const struct
                                        bool proposed, struct avow_shelf_policy *out,
                                        struct avow_err *err)
 {
-    const struct {
-        bool has;
-        const struct avow_policy_ref *ref;
-    } refs[AVOW_SHELF_USES] = {[USE_RUNTIME] = {e->has_runtime_policy, &e->runtime_policy},
-                               [USE_BOOT] = {e->has_boot_policy, &e->boot_policy},
-                               [USE_KEYS] = {e->has_verify_keys, &e->verify_keys},
-                               [USE_SEVERITY] = {e->has_severity, &e->severity}};
+    struct named n = named_by(e);
     enum avow_rc rc = AVOW_OK;
     *out = (struct avow_shelf_policy){.issued_ms = 0};
     out->policy.heads = out->heads;
     for (size_t i = 0; i < AVOW_SHELF_USES && !rc; i++)
-        rc = refs[i].has ? resolve_one(s, (enum use)i, refs[i].ref, proposed, out, err) : AVOW_OK;
+        rc = n.of[i] ? resolve_one(s, (enum use)i, n.of[i], proposed, out, err) : AVOW_OK;
     return rc;
 }

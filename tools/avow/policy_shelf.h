@@ -21,7 +21,6 @@ struct avow_shelf_policy {          /* what one enrolment is judged by */
     struct avow_eval_policy policy; /* borrows from `heads` and the shelf */
     struct avow_head_ref heads[AVOW_SHELF_USES];
     uint64_t issued_ms; /* of the newest head */
-    bool has_instead;   /* the proposed document is among them */
 };
 
 /* Reads the heads; needs the bundle. `s` is to be deinitialised in any case. */
@@ -33,6 +32,8 @@ void avow_policy_shelf_deinit(struct avow_policy_shelf *s);
 enum avow_rc avow_policy_shelf_propose(struct avow_policy_shelf *s, const char *name,
                                        enum avow_policy_kind kind, struct avow_bytes text,
                                        struct avow_err *err) AVOW_MUST_CHECK;
+/* The enrolment names the policy that is proposed. */
+bool avow_policy_shelf_concerns(const struct avow_policy_shelf *s, const struct avow_enrollment *e);
 /* With or without what was proposed. *out must stay where it is. Errors: AVOW_STATE if a policy is
  * not on the topic; those of avow_policy_document_read and of the readers. */
 enum avow_rc avow_policy_shelf_resolve(struct avow_policy_shelf *s, const struct avow_enrollment *e,

@@ -74,8 +74,8 @@ enum avow_rc avow_bus_batch_end(struct avow_bus *b, const struct avow_bus_tp *ba
                                 struct avow_err *err)
 {
     AVOW_CLEANUP(avow_bus_consumer_free) struct avow_bus_consumer *c = NULL;
-    struct avow_bus_consumer_opts opts = {.isolation = AVOW_BUS_READ_UNCOMMITTED,
-                                          .fetch_wait_ms = 10};
+    struct avow_bus_consumer_opts opts = {
+        .isolation = AVOW_BUS_READ_UNCOMMITTED, .fetch_wait_ms = 10, .error_backoff_ms = 10};
     int64_t low, high = 0;
     enum avow_rc rc = avow_bus_consumer_new(b, &opts, &c, err);
     if (!rc)

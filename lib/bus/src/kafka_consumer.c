@@ -266,6 +266,8 @@ static enum avow_rc configure(const struct avow_kafka *k, const struct avow_bus_
         opts->isolation == AVOW_BUS_READ_COMMITTED ? "read_committed" : "read_uncommitted", err);
     if (!rc)
         rc = avow_kafka_conf_set_u64(conf, "fetch.wait.max.ms", wait, err);
+    if (!rc && opts->error_backoff_ms)
+        rc = avow_kafka_conf_set_u64(conf, "fetch.error.backoff.ms", opts->error_backoff_ms, err);
     if (!rc && !avow_kafka_is_set(k, "socket.timeout.ms"))
         rc = avow_kafka_conf_set_u64(conf, "socket.timeout.ms",
                                      avow_max_u64(SOCKET_TIMEOUT_MS, (uint64_t)wait + 5000), err);

@@ -61,6 +61,12 @@ static int open_one(const struct addrinfo *a)
     return -1;
 }
 
+/* A name server that is not up yet is no wrong configuration. */
+static bool is_passing(int e)
+{
+    return e == EAI_AGAIN || e == EAI_SYSTEM || e == EAI_MEMORY;
+}
+
 enum avow_rc avow_listen_open(const char *text, int *fd, unsigned *port, struct avow_err *err)
 {
     char host[256], service[6];
@@ -71,7 +77,8 @@ enum avow_rc avow_listen_open(const char *text, int *fd, unsigned *port, struct 
     struct addrinfo *list = NULL;
     int e = getaddrinfo(host, service, &hints, &list);
     if (e)
-        return avow_err_set(err, AVOW_CONFIG, e, "%s: %s", text, gai_strerror(e));
+        return avow_err_set(err, is_passing(e) ? AVOW_IO : AVOW_CONFIG, e, "%s: %s", text,
+                            gai_strerror(e));
     int got = -1;
     errno = EADDRNOTAVAIL;
     for (const struct addrinfo *a = list; a && got < 0; a = a->ai_next)

@@ -150,8 +150,9 @@ struct avow_bus_consumer_opts {
     unsigned session_timeout_ms;         /* with a group; 0: 6000 */
     struct avow_bus_rebalance rebalance; /* with a group */
     enum avow_bus_isolation isolation;
-    unsigned fetch_wait_ms; /* 0: 100 (10 on the mock cluster, always) */
-    bool on_mock;           /* avow_bus_is_mock said so */
+    unsigned fetch_wait_ms;    /* 0: 100 (10 on the mock cluster, always) */
+    unsigned error_backoff_ms; /* after a fetch that failed; 0: librdkafka's 500 */
+    bool on_mock;              /* avow_bus_is_mock said so */
 };
 enum avow_rc avow_bus_consumer_new(struct avow_bus *b, const struct avow_bus_consumer_opts *opts,
                                    struct avow_bus_consumer **out,
