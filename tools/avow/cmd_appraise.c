@@ -14,29 +14,18 @@
 
 #define BODY_MAX 8192u /* PROTOCOL B6 */
 #define STATE_MAX (128u * 1024u)
-#define EXTRA_DATA_MAX 66u /* sizeof(TPMT_HA) (Part 2, 10.4.3 TPM2B_DATA) */
 
 struct appraise {
     const char *attest, *signature, *ak, *nonce, *pcrs, *ima, *boot_log;
     const char *agent_id, *fleet, *body, *marker_nonce;
     const char *selection, *require_pcrs, *state_in, *state_out;
-    struct avow_offline_options demands;
+    struct avow_offline o;
 
-    struct avow_arena arena;
-    struct avow_offline_files files;
-    struct avow_offline_demands d;
     struct avow_appraise_in in;
     struct avow_body decoded;
     struct avow_state prior;
-    uint8_t nonce_bytes[EXTRA_DATA_MAX];
+    uint8_t nonce_bytes[AVOW_EXTRA_DATA_MAX];
 };
-
-static void appraise_deinit(struct appraise *a)
-{
-    avow_offline_files_deinit(&a->files);
-    avow_offline_demands_deinit(&a->d);
-    avow_arena_deinit(&a->arena);
-}
 
 static enum avow_rc check_options(const struct appraise *a, struct avow_err *err)
 {
@@ -71,9 +60,9 @@ static enum avow_rc read_host_files(struct appraise *a, struct avow_err *err)
         {a->body, BODY_MAX, &a->in.body},
     };
     struct avow_appraise_file attest;
-    enum avow_rc rc = avow_offline_read_host(&a->files, a->attest, AVOW_ATTEST_MAX, &attest, err);
+    enum avow_rc rc = avow_offline_read_host(&a->o.files, a->attest, AVOW_ATTEST_MAX, &attest, err);
     for (size_t i = 0; i < AVOW_ARRAY_LEN(files) && !rc; i++)
-        rc = avow_offline_read_host(&a->files, files[i].path, files[i].max, files[i].out, err);
+        rc = avow_offline_read_host(&a->o.files, files[i].path, files[i].max, files[i].out, err);
     if (!rc)
         a->in.attest = attest.bytes;
     return rc;
@@ -86,7 +75,7 @@ static enum avow_rc read_nonce(struct appraise *a, struct avow_err *err)
     size_t len = 0, fleet_len, marker_len;
     enum avow_rc rc;
     if (a->nonce) {
-        rc = avow_offline_hex("--nonce", a->nonce, a->nonce_bytes, EXTRA_DATA_MAX, &len, err);
+        rc = avow_offline_hex("--nonce", a->nonce, a->nonce_bytes, AVOW_EXTRA_DATA_MAX, &len, err);
     } else {
         rc = avow_offline_hex("--fleet", a->fleet, fleet, sizeof fleet, &fleet_len, err);
         if (!rc)
@@ -98,10 +87,11 @@ static enum avow_rc read_nonce(struct appraise *a, struct avow_err *err)
             rc = avow_err_set(err, AVOW_USAGE, 0, "--agent-id: not an id of an agent");
         if (rc)
             return rc;
-        memcpy(a->d.enrollment.fleet, fleet, sizeof fleet);
-        a->d.enrollment.key = avow_str_from(a->agent_id);
+        memcpy(a->o.demands.enrollment.fleet, fleet, sizeof fleet);
+        a->o.demands.enrollment.key = avow_str_from(a->agent_id);
         len = 32;
-        avow_qualifying_data(fleet, a->d.enrollment.key, marker, a->in.body.bytes, a->nonce_bytes);
+        avow_qualifying_data(fleet, a->o.demands.enrollment.key, marker, a->in.body.bytes,
+                             a->nonce_bytes);
     }
     a->in.nonce = (struct avow_appraise_file){true, avow_bytes_make(a->nonce_bytes, len)};
     return rc;
@@ -112,7 +102,7 @@ static enum avow_rc read_body(struct appraise *a, struct avow_err *err)
     struct avow_err why = {.rc = AVOW_OK};
     if (!a->in.body.given)
         return AVOW_OK;
-    enum avow_rc rc = avow_body_decode(a->in.body.bytes, &a->arena, &a->decoded, &why);
+    enum avow_rc rc = avow_body_decode(a->in.body.bytes, &a->o.arena, &a->decoded, &why);
     if (rc == AVOW_NOMEM)
         return avow_err_set(err, rc, 0, "%s", why.msg);
     if (!rc)
@@ -125,11 +115,11 @@ static enum avow_rc read_state(struct appraise *a, struct avow_err *err)
     struct avow_bytes bytes;
     if (!a->state_in)
         return AVOW_OK;
-    enum avow_rc rc = avow_offline_read(&a->files, a->state_in, STATE_MAX, &bytes, err);
+    enum avow_rc rc = avow_offline_read(&a->o.files, a->state_in, STATE_MAX, &bytes, err);
     if (rc)
         return rc;
-    rc = avow_state_decode(bytes, &a->arena, &a->prior, err);
-    if (!rc && !avow_str_eq(a->prior.key, a->d.enrollment.key))
+    rc = avow_state_decode(bytes, &a->o.arena, &a->prior, err);
+    if (!rc && !avow_str_eq(a->prior.key, a->o.demands.enrollment.key))
         rc = avow_err_set(err, AVOW_STATE, 0, "it is the state of another agent");
     if (rc)
         return avow_err_wrap(err, rc, "--state-in %.150s", a->state_in);
@@ -143,7 +133,7 @@ static enum avow_rc read_all(struct appraise *a, struct avow_err *err)
     if (!rc)
         rc = avow_offline_pcrs("--require-pcrs", a->require_pcrs, &a->in.require_pcrs, err);
     if (!rc)
-        rc = avow_offline_demands_read(&a->demands, &a->files, &a->d, err);
+        rc = avow_offline_demands_read(&a->o.options, &a->o.files, &a->o.demands, err);
     if (!rc)
         rc = read_host_files(a, err);
     if (!rc)
@@ -152,9 +142,9 @@ static enum avow_rc read_all(struct appraise *a, struct avow_err *err)
         rc = read_body(a, err);
     if (!rc)
         rc = read_state(a, err);
-    a->in.demands = &a->d.enrollment;
-    a->in.policy = &a->d.policy;
-    a->in.require_pcrs |= a->d.mask;
+    a->in.demands = &a->o.demands.enrollment;
+    a->in.policy = &a->o.demands.policy;
+    a->in.require_pcrs |= a->o.demands.mask;
     a->in.selection =
         a->selection && avow_cstr_eq(a->selection, "avow") ? AVOW_APPRAISE_AVOW : AVOW_APPRAISE_ANY;
     return rc;
@@ -174,10 +164,10 @@ static enum avow_rc write_state(const struct appraise *a, const struct avow_appr
 static enum avow_rc run(const struct avow_cli *cli, struct appraise *a,
                         struct avow_appraise_out *out, struct avow_err *err)
 {
-    avow_arena_init(&a->arena, AVOW_OFFLINE_ARENA_MAX);
+    avow_offline_init(&a->o);
     enum avow_rc rc = read_all(a, err);
     if (!rc)
-        rc = avow_appraise(&a->in, &a->arena, out, err);
+        rc = avow_appraise(&a->in, &a->o.arena, out, err);
     if (!rc)
         rc = write_state(a, out, err);
     return rc ? rc : avow_appraise_show(cli, out, AVOW_SUBJECT_EVIDENCE, err);
@@ -185,7 +175,7 @@ static enum avow_rc run(const struct avow_cli *cli, struct appraise *a,
 
 enum avow_exit avow_cmd_appraise(struct avow_cli *cli, int argc, char **argv)
 {
-    AVOW_CLEANUP_VAL(appraise_deinit) struct appraise a = {.attest = NULL};
+    struct appraise a = {.attest = NULL};
     const struct avow_opt opts[] = {
         AVOW_TEXT("--attest", &a.attest, "FILE", "TPMS_ATTEST of the quote (required)"),
         AVOW_TEXT("--signature", &a.signature, "FILE", "TPMT_SIGNATURE of it (required)"),
@@ -195,15 +185,17 @@ enum avow_exit avow_cmd_appraise(struct avow_cli *cli, int argc, char **argv)
                   "PCR values: digests in the order of the selection, or tpm2-tools' file"),
         AVOW_TEXT("--ima-log", &a.ima, "FILE", "IMA list, binary or text"),
         AVOW_TEXT("--uefi-log", &a.boot_log, "FILE", "firmware log, binary"),
-        AVOW_TEXT("--runtime-policy", &a.demands.runtime_policy, "FILE", "judge the list by it"),
-        AVOW_FLAG("--check-signatures", &a.demands.check_signatures, "judge files' signatures"),
-        AVOW_LIST("--verification-key", &a.demands.keys, "FILE",
+        AVOW_TEXT("--runtime-policy", &a.o.options.runtime_policy, "FILE", "judge the list by it"),
+        AVOW_FLAG("--check-signatures", &a.o.options.check_signatures, "judge files' signatures"),
+        AVOW_LIST("--verification-key", &a.o.options.keys, "FILE",
                   "keys that may sign files (PEM, DER, keyring; repeatable)"),
-        AVOW_TEXT("--boot-policy", &a.demands.boot_policy, "FILE", "judge the firmware log by it"),
-        AVOW_TEXT("--refstate", &a.demands.refstate, "FILE", "the same, Keylime's reference state"),
-        AVOW_TEXT("--tpm-policy", &a.demands.tpm_policy, "JSON",
+        AVOW_TEXT("--boot-policy", &a.o.options.boot_policy, "FILE",
+                  "judge the firmware log by it"),
+        AVOW_TEXT("--refstate", &a.o.options.refstate, "FILE",
+                  "the same, Keylime's reference state"),
+        AVOW_TEXT("--tpm-policy", &a.o.options.tpm_policy, "JSON",
                   "accepted PCR values, Keylime's tpm_policy; JSON or a file"),
-        AVOW_TEXT("--severity", &a.demands.severity, "FILE", "label findings by it"),
+        AVOW_TEXT("--severity", &a.o.options.severity, "FILE", "label findings by it"),
         AVOW_TEXT("--selection", &a.selection, "any|avow",
                   "any PCRs (default), or all 24 of one bank"),
         AVOW_TEXT("--require-pcrs", &a.require_pcrs, "LIST", "must be quoted, as 0-7,14"),
@@ -212,13 +204,13 @@ enum avow_exit avow_cmd_appraise(struct avow_cli *cli, int argc, char **argv)
         AVOW_TEXT("--fleet", &a.fleet, "HEX", "id of the fleet"),
         AVOW_TEXT("--body", &a.body, "FILE", "body of the evidence"),
         AVOW_TEXT("--marker-nonce", &a.marker_nonce, "HEX", "nonce of the marker"),
-        AVOW_TEXT("--accept-signing", &a.demands.accept_signing, "LIST",
+        AVOW_TEXT("--accept-signing", &a.o.options.accept_signing, "LIST",
                   "of rsassa, rsapss, ecdsa (default: all)"),
-        AVOW_TEXT("--accept-hash", &a.demands.accept_hash, "LIST",
+        AVOW_TEXT("--accept-hash", &a.o.options.accept_hash, "LIST",
                   "hashes and banks, of sha1, sha256, sha384, sha512 (default: all but sha1)"),
-        AVOW_FLAG("--allow-padded", &a.demands.allow_padded,
+        AVOW_FLAG("--allow-padded", &a.o.options.allow_padded,
                   "accept a bank that IMA extends with padded SHA-1"),
-        AVOW_FLAG("--allow-violations", &a.demands.allow_violations,
+        AVOW_FLAG("--allow-violations", &a.o.options.allow_violations,
                   "accept measurement violations"),
         AVOW_TEXT("--state-in", &a.state_in, "FILE", "continue from what a call before left"),
         AVOW_TEXT("--state-out", &a.state_out, "FILE", "leave it for the next call"),
@@ -240,5 +232,7 @@ enum avow_exit avow_cmd_appraise(struct avow_cli *cli, int argc, char **argv)
     struct avow_err err = {.rc = AVOW_OK};
     struct avow_appraise_out out = {.pass = false};
     enum avow_rc rc = run(cli, &a, &out, &err);
-    return avow_appraise_exit(cli, "appraise", rc, &out, &err);
+    enum avow_exit end = avow_appraise_exit(cli, "appraise", rc, &out, &err);
+    avow_offline_deinit(&a.o);
+    return end;
 }

@@ -9,22 +9,12 @@
 struct ima {
     const char *file, *bank, *pcr10;
     struct avow_opt_list aggregates;
-    struct avow_offline_options demands;
+    struct avow_offline o;
 
-    struct avow_arena arena;
-    struct avow_offline_files files;
-    struct avow_offline_demands d;
     uint8_t pcr10_bytes[AVOW_DIGEST_MAX];
     uint8_t aggregate_bytes[AVOW_OPT_LIST_MAX][AVOW_DIGEST_MAX];
     struct avow_bytes aggregate[AVOW_OPT_LIST_MAX];
 };
-
-static void ima_deinit(struct ima *i)
-{
-    avow_offline_files_deinit(&i->files);
-    avow_offline_demands_deinit(&i->d);
-    avow_arena_deinit(&i->arena);
-}
 
 static size_t bank_len(enum avow_hash_alg bank)
 {
@@ -78,14 +68,14 @@ static enum avow_rc read_all(struct ima *i, struct avow_appraise_list_in *in, st
     if (!rc)
         rc = read_aggregates(i, in, err);
     if (!rc)
-        rc = avow_offline_demands_read(&i->demands, &i->files, &i->d, err);
+        rc = avow_offline_demands_read(&i->o.options, &i->o.files, &i->o.demands, err);
     if (!rc)
-        rc = avow_offline_read_host(&i->files, i->file, AVOW_OFFLINE_LIST_MAX, &list, err);
+        rc = avow_offline_read_host(&i->o.files, i->file, AVOW_OFFLINE_LIST_MAX, &list, err);
     if (rc)
         return rc;
     in->list = list.bytes;
-    in->demands = &i->d.enrollment;
-    in->policy = &i->d.policy;
+    in->demands = &i->o.demands.enrollment;
+    in->policy = &i->o.demands.policy;
     return AVOW_OK;
 }
 
@@ -93,26 +83,26 @@ static enum avow_rc run(const struct avow_cli *cli, struct ima *i, struct avow_a
                         struct avow_err *err)
 {
     struct avow_appraise_list_in in = {.bank = AVOW_HASH_ALG_SHA256};
-    avow_arena_init(&i->arena, AVOW_OFFLINE_ARENA_MAX);
+    avow_offline_init(&i->o);
     enum avow_rc rc = read_all(i, &in, err);
     if (!rc)
-        rc = avow_appraise_list(&in, &i->arena, out, err);
+        rc = avow_appraise_list(&in, &i->o.arena, out, err);
     return rc ? rc : avow_appraise_show(cli, out, AVOW_SUBJECT_LIST, err);
 }
 
 enum avow_exit avow_cmd_ima(struct avow_cli *cli, int argc, char **argv)
 {
-    AVOW_CLEANUP_VAL(ima_deinit) struct ima i = {.file = NULL};
+    struct ima i = {.file = NULL};
     const struct avow_opt opts[] = {
-        AVOW_TEXT("--runtime-policy", &i.demands.runtime_policy, "FILE", "judge the list by it"),
-        AVOW_FLAG("--check-signatures", &i.demands.check_signatures, "judge files' signatures"),
-        AVOW_LIST("--verification-key", &i.demands.keys, "FILE",
+        AVOW_TEXT("--runtime-policy", &i.o.options.runtime_policy, "FILE", "judge the list by it"),
+        AVOW_FLAG("--check-signatures", &i.o.options.check_signatures, "judge files' signatures"),
+        AVOW_LIST("--verification-key", &i.o.options.keys, "FILE",
                   "keys that may sign files (PEM or DER; repeatable)"),
-        AVOW_LIST("--keyring", &i.demands.keyrings, "FILE", "Keylime's keyring (repeatable)"),
-        AVOW_TEXT("--severity", &i.demands.severity, "FILE", "label findings by it"),
-        AVOW_FLAG("--allow-padded", &i.demands.allow_padded,
+        AVOW_LIST("--keyring", &i.o.options.keyrings, "FILE", "Keylime's keyring (repeatable)"),
+        AVOW_TEXT("--severity", &i.o.options.severity, "FILE", "label findings by it"),
+        AVOW_FLAG("--allow-padded", &i.o.options.allow_padded,
                   "accept a bank that IMA extends with padded SHA-1"),
-        AVOW_FLAG("--allow-violations", &i.demands.allow_violations,
+        AVOW_FLAG("--allow-violations", &i.o.options.allow_violations,
                   "accept measurement violations"),
         AVOW_TEXT("--bank", &i.bank, "ALG", "of --pcr10 (default: by its length, else sha256)"),
         AVOW_TEXT("--pcr10", &i.pcr10, "HEX", "the value that the list must lead to"),
@@ -139,5 +129,7 @@ enum avow_exit avow_cmd_ima(struct avow_cli *cli, int argc, char **argv)
     struct avow_appraise_out out = {.pass = false};
     i.file = pos[0];
     enum avow_rc rc = run(cli, &i, &out, &err);
-    return avow_appraise_exit(cli, "ima", rc, &out, &err);
+    enum avow_exit end = avow_appraise_exit(cli, "ima", rc, &out, &err);
+    avow_offline_deinit(&i.o);
+    return end;
 }

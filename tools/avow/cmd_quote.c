@@ -6,24 +6,12 @@
 
 #include "avow/base/banned.h"
 
-#define EXTRA_DATA_MAX 66u /* sizeof(TPMT_HA) (Part 2, 10.4.3 TPM2B_DATA) */
-
 struct quote {
     const char *file, *signature, *ak, *nonce;
-    struct avow_offline_options demands;
+    struct avow_offline o;
 
-    struct avow_arena arena;
-    struct avow_offline_files files;
-    struct avow_offline_demands d;
-    uint8_t nonce_bytes[EXTRA_DATA_MAX];
+    uint8_t nonce_bytes[AVOW_EXTRA_DATA_MAX];
 };
-
-static void quote_deinit(struct quote *q)
-{
-    avow_offline_files_deinit(&q->files);
-    avow_offline_demands_deinit(&q->d);
-    avow_arena_deinit(&q->arena);
-}
 
 static enum avow_rc read_all(struct quote *q, struct avow_appraise_in *in, struct avow_err *err)
 {
@@ -31,23 +19,23 @@ static enum avow_rc read_all(struct quote *q, struct avow_appraise_in *in, struc
     size_t len = 0;
     if (!q->signature != !q->ak)
         return avow_err_set(err, AVOW_USAGE, 0, "--signature and --ak belong together");
-    enum avow_rc rc = avow_offline_demands_read(&q->demands, &q->files, &q->d, err);
+    enum avow_rc rc = avow_offline_demands_read(&q->o.options, &q->o.files, &q->o.demands, err);
     if (!rc)
-        rc = avow_offline_read_host(&q->files, q->file, AVOW_ATTEST_MAX, &attest, err);
+        rc = avow_offline_read_host(&q->o.files, q->file, AVOW_ATTEST_MAX, &attest, err);
     if (!rc)
-        rc = avow_offline_read_host(&q->files, q->signature, AVOW_SIGNATURE_MAX, &in->signature,
+        rc = avow_offline_read_host(&q->o.files, q->signature, AVOW_SIGNATURE_MAX, &in->signature,
                                     err);
     if (!rc)
-        rc = avow_offline_read_host(&q->files, q->ak, 64u * 1024u, &in->ak, err);
+        rc = avow_offline_read_host(&q->o.files, q->ak, 64u * 1024u, &in->ak, err);
     if (!rc && q->nonce)
-        rc = avow_offline_hex("--nonce", q->nonce, q->nonce_bytes, EXTRA_DATA_MAX, &len, err);
+        rc = avow_offline_hex("--nonce", q->nonce, q->nonce_bytes, AVOW_EXTRA_DATA_MAX, &len, err);
     if (rc)
         return rc;
     in->attest = attest.bytes;
     if (q->nonce)
         in->nonce = (struct avow_appraise_file){true, avow_bytes_make(q->nonce_bytes, len)};
-    in->demands = &q->d.enrollment;
-    in->policy = &q->d.policy;
+    in->demands = &q->o.demands.enrollment;
+    in->policy = &q->o.demands.policy;
     return AVOW_OK;
 }
 
@@ -55,23 +43,23 @@ static enum avow_rc run(const struct avow_cli *cli, struct quote *q, struct avow
                         struct avow_err *err)
 {
     struct avow_appraise_in in = {.selection = AVOW_APPRAISE_ANY};
-    avow_arena_init(&q->arena, AVOW_OFFLINE_ARENA_MAX);
+    avow_offline_init(&q->o);
     enum avow_rc rc = read_all(q, &in, err);
     if (!rc)
-        rc = avow_appraise(&in, &q->arena, out, err);
+        rc = avow_appraise(&in, &q->o.arena, out, err);
     return rc ? rc : avow_appraise_show(cli, out, AVOW_SUBJECT_QUOTE, err);
 }
 
 enum avow_exit avow_cmd_quote(struct avow_cli *cli, int argc, char **argv)
 {
-    AVOW_CLEANUP_VAL(quote_deinit) struct quote q = {.file = NULL};
+    struct quote q = {.file = NULL};
     const struct avow_opt opts[] = {
         AVOW_TEXT("--signature", &q.signature, "FILE", "TPMT_SIGNATURE of it"),
         AVOW_TEXT("--ak", &q.ak, "FILE", "its key: PEM, TPM2B_PUBLIC or TPMT_PUBLIC"),
         AVOW_TEXT("--nonce", &q.nonce, "HEX", "what the quote must answer"),
-        AVOW_TEXT("--accept-signing", &q.demands.accept_signing, "LIST",
+        AVOW_TEXT("--accept-signing", &q.o.options.accept_signing, "LIST",
                   "of rsassa, rsapss, ecdsa (default: all)"),
-        AVOW_TEXT("--accept-hash", &q.demands.accept_hash, "LIST",
+        AVOW_TEXT("--accept-hash", &q.o.options.accept_hash, "LIST",
                   "hashes and banks, of sha1, sha256, sha384, sha512 (default: all but sha1)"),
     };
     const struct avow_command command = {
@@ -94,5 +82,7 @@ enum avow_exit avow_cmd_quote(struct avow_cli *cli, int argc, char **argv)
     struct avow_appraise_out out = {.pass = false};
     q.file = pos[0];
     enum avow_rc rc = run(cli, &q, &out, &err);
-    return avow_appraise_exit(cli, "quote", rc, &out, &err);
+    enum avow_exit end = avow_appraise_exit(cli, "quote", rc, &out, &err);
+    avow_offline_deinit(&q.o);
+    return end;
 }

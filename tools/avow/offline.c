@@ -11,6 +11,8 @@
 
 #include "avow/base/banned.h"
 
+#define ARENA_MAX (256u * 1024u * 1024u)
+
 /* --- Files --- */
 
 void avow_offline_files_deinit(struct avow_offline_files *f)
@@ -333,4 +335,16 @@ void avow_offline_demands_deinit(struct avow_offline_demands *d)
     avow_ima_keys_free(d->keys);
     avow_severity_free(d->severity);
     avow_boot_policy_free(d->boot);
+}
+
+void avow_offline_init(struct avow_offline *o)
+{
+    avow_arena_init(&o->arena, ARENA_MAX);
+}
+
+void avow_offline_deinit(struct avow_offline *o)
+{
+    avow_offline_files_deinit(&o->files);
+    avow_offline_demands_deinit(&o->demands);
+    avow_arena_deinit(&o->arena);
 }

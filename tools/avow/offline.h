@@ -8,7 +8,7 @@
 
 #include "avow/core/appraise.h"
 
-#define AVOW_OFFLINE_ARENA_MAX (256u * 1024u * 1024u)
+#define AVOW_EXTRA_DATA_MAX 66u /* sizeof(TPMT_HA) (Part 2, 10.4.3 TPM2B_DATA) */
 #define AVOW_OFFLINE_LIST_MAX (1024u * 1024u * 1024u) /* 4 million entries of 256 bytes */
 
 /* Files of one command, kept until it ends. Standard input (`-`) can be read once. */
@@ -55,6 +55,16 @@ enum avow_rc avow_offline_demands_read(const struct avow_offline_options *o,
                                        struct avow_offline_demands *out,
                                        struct avow_err *err) AVOW_MUST_CHECK;
 void avow_offline_demands_deinit(struct avow_offline_demands *d);
+
+/* What each offline command works with. */
+struct avow_offline {
+    struct avow_offline_options options;
+    struct avow_arena arena;
+    struct avow_offline_files files;
+    struct avow_offline_demands demands;
+};
+void avow_offline_init(struct avow_offline *o); /* leaves the options */
+void avow_offline_deinit(struct avow_offline *o);
 
 /* Hex digits of `option`, into `out` of `cap` bytes. None at all are what an empty variable of a
  * script gives, and refused. AVOW_USAGE. */
