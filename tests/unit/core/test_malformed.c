@@ -1,38 +1,7 @@
 /* test_malformed.c - bodies and parts that no agent writes. */
-#include "rig.h"
+#include "one_host.h"
 
 #include "avow/base/banned.h"
-
-static struct rig r;
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_init(&r, RIG_P256);
-    rig_policy(&r, rig_policy_text(&r, "[]", "/bin/sh", "/bin/ls", NULL));
-    rig_run(&r, "/bin/sh");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_deinit(&r);
-    return 0;
-}
-
-static void judge(struct rig_shot *s)
-{
-    rig_seal(&r, s);
-    rig_expect_accepted(&r, s);
-}
-
-static void expect_trusted_now(void)
-{
-    RIG_EXPECT_NO_FINDINGS(&r);
-    rig_expect_status(&r, AVOW_STATUS_TRUSTED);
-    rig_expect_as_of(&r, r.epoch);
-}
 
 static void expect_malformed(struct rig_shot *s)
 {
@@ -152,8 +121,6 @@ static void test_evaluate__entry_too_large__ima_entry_too_large(void **state)
     judge(s);
     rig_expect_findings(&r, "ima.entry_too_large", NULL);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {

@@ -1,40 +1,9 @@
 /* test_renew.c - boots, TPM counters and statuses: what may continue, and what ends. */
-#include "rig.h"
+#include "one_host.h"
 
 #include "avow/core/liveness.h"
 
 #include "avow/base/banned.h"
-
-static struct rig r;
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_init(&r, RIG_P256);
-    rig_policy(&r, rig_policy_text(&r, "[]", "/bin/sh", "/bin/ls", NULL));
-    rig_run(&r, "/bin/sh");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_deinit(&r);
-    return 0;
-}
-
-static void judge(struct rig_shot *s)
-{
-    rig_seal(&r, s);
-    rig_expect_accepted(&r, s);
-}
-
-static void expect_trusted_now(void)
-{
-    RIG_EXPECT_NO_FINDINGS(&r);
-    rig_expect_status(&r, AVOW_STATUS_TRUSTED);
-    rig_expect_as_of(&r, r.epoch);
-}
 
 static void test_AR3__reset_count_plus_1_clock_lower__is_a_new_boot(void **state)
 {
@@ -379,8 +348,6 @@ static void test_evaluate__unproven_host_proves__recovers(void **state)
     rig_attest(&r);
     expect_trusted_now();
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {

@@ -1,39 +1,8 @@
 /* test_renew_policy.c - enrolments and policies that change: what is judged anew, and what sticks.
  */
-#include "rig.h"
+#include "one_host.h"
 
 #include "avow/base/banned.h"
-
-static struct rig r;
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_init(&r, RIG_P256);
-    rig_policy(&r, rig_policy_text(&r, "[]", "/bin/sh", "/bin/ls", NULL));
-    rig_run(&r, "/bin/sh");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_deinit(&r);
-    return 0;
-}
-
-static void judge(struct rig_shot *s)
-{
-    rig_seal(&r, s);
-    rig_expect_accepted(&r, s);
-}
-
-static void expect_trusted_now(void)
-{
-    RIG_EXPECT_NO_FINDINGS(&r);
-    rig_expect_status(&r, AVOW_STATUS_TRUSTED);
-    rig_expect_as_of(&r, r.epoch);
-}
 
 /* What the evidence shows with which the judging begins anew outlives what was known before. */
 static void test_AP20__no_list_as_the_policy_changes__ima_missing_at_once(void **state)
@@ -439,8 +408,6 @@ static void test_evaluate__policy_change_during_the_first_run__judged_anew(void 
     rig_attest(&r);
     rig_expect_findings(&r, "ima.digest_unknown", NULL);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
