@@ -192,6 +192,11 @@ class Story:
         if len(ids) != len(wanted):
             raise AssertionError(f"{len(ids)} distinct events, expected {len(wanted)}: {events}")
         for name in HOSTS:
+            # Another topic than that of the events: the verdict of the last one may come a moment later.
+            transitions = max(r["transitions"] for r in self.view.revocations() if r["key"] == name)
+            self.view.wait_verdict(
+                name, lambda v, n=transitions: v["transitions"] >= n, 20, f"verdict of {name} after its last event"
+            )
             last = self.view.verdicts(name)[-1]
             t.tell(f"{bold(name)}: {STATUS[last['status']](last['status'])}, {last['transitions']} transitions")
             if last["status"] != "trusted":
